@@ -1,0 +1,43 @@
+# naruto-add: `make` lists the targets. The first call of any of them makes .venv and installs; later calls do not.
+
+PYTHON ?= python3.11
+RUN ?= runs/demo
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format lock
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## virtual environment with exact versions, nothing else
+
+$(STAMP): requirements.lock pyproject.toml
+	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) not found: install Python 3.11, or make PYTHON=/path/to/it"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --no-deps --requirement requirements.lock
+	$(BIN)/python -m pip install --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
+	touch $(STAMP)
+
+demo: $(STAMP)  ## the whole pipeline on the built-in data, about 15 minutes on 2 cores; RUN=runs/demo
+	$(BIN)/naruto-add run --recipe mini --run $(RUN)
+
+test: lint  ## lint, types, import rules and all tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## lint, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)  ## let ruff mend and format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(STAMP)  ## write requirements.lock anew, with the newest versions that pyproject.toml allows
+	$(BIN)/python .ci/lock.py > requirements.lock.new
+	mv requirements.lock.new requirements.lock

@@ -1,0 +1,85 @@
+"""What a run says: lines and tables for a person at a terminal, JSON lines on stdout for a program behind a pipe."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+COLUMNS = {
+    "fd_real": "distance to real",
+    "kid_real": "KID to real",
+    "fd_teacher": "to teacher",
+    "lpips_teacher": "LPIPS to teacher",
+    "diversity": "diversity",
+    "prompt_accuracy": "prompt accuracy",
+    "latency_s": "seconds",
+    "n": "N",
+}
+"""The scores of report.json in the order of the closing table, with their headings."""
+
+
+def watched() -> bool:
+    """Whether a person watches stdout."""
+    return sys.stdout.isatty()
+
+
+def say(event: str, text: str, **values: Any) -> None:
+    """One line: `text` for a person, the event and its values as JSON for a program."""
+    line = text if watched() else json.dumps({"event": event, **values}, ensure_ascii=False)
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def warn(messages: Sequence[str]) -> None:
+    """Warnings go to stderr, a line each."""
+    for message in messages:
+        sys.stderr.write(f"naruto-add: warning: {message}\n")
+
+
+@contextmanager
+def stage(name: str, path: Path, current: bool) -> Iterator[None]:
+    """Announce a stage and, when it is done, its time; nothing at the end of one that failed."""
+    started = time.perf_counter()
+    if not current:
+        say("stage", f"{name:9} ...", stage=name, status="started", path=str(path))
+    yield
+    seconds = time.perf_counter() - started
+    status = "current" if current else "done"
+    say("stage", f"{name:9} {status:8} {seconds:7.1f} s  {path}", stage=name, status=status, seconds=round(seconds, 2))
+
+
+def closing(scores: Mapping[str, Mapping[str, Any]], commands: Sequence[str]) -> None:
+    """The table of scores and what to try next: on stdout for a person, else as JSON there and as text on stderr."""
+    if not watched():
+        say("scores", "", scores=scores, next=list(commands))
+    console = Console(stderr=not watched(), width=None if watched() else 120)
+    console.print(score_table(scores))
+    console.print("Next:")
+    for command in commands:
+        console.print(f"  {command}", highlight=False, markup=False, soft_wrap=True)
+
+
+def score_table(scores: Mapping[str, Mapping[str, Any]]) -> Table:
+    """One row per model and step count, floors last."""
+    table = Table(title="Scores, with their floors", title_justify="left")
+    table.add_column("model@steps")
+    for heading in COLUMNS.values():
+        table.add_column(heading, justify="right")
+    for name in sorted(scores, key=lambda row: row.startswith("floor/")):
+        table.add_row(name, *(figure(scores[name].get(column)) for column in COLUMNS))
+    return table
+
+
+def figure(value: float | int | None) -> str:
+    """A score in four digits; a dash where it does not apply."""
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.4g}"

@@ -1,0 +1,64 @@
+"""`naruto-add generate PROMPT`: a picture from a bundle, or from the student that ships with the package."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from jobs import console
+from jobs.entry import run_verb
+from naruto_add.errors import UserError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+@dataclass(frozen=True)
+class Words:
+    """Draw a picture; the same prompt, bundle, steps and seed give the same picture."""
+
+    prompt: Annotated[str, tyro.conf.Positional]
+    """What to draw."""
+    bundle: Path | None = None
+    """A bundle: RUN/bundle. Default: the student that ships with the package."""
+    steps: int | None = None
+    """Passes of the UNet, at most as many as the student was trained for. Default: the bundle's."""
+    seed: int = 0
+    """Another seed, another picture."""
+    out: Path = Path("naruto.png")
+    """Where to write it (.png, .jpg or .webp)."""
+
+
+def main(words: Sequence[str]) -> None:
+    """Draw, write and name the file."""
+    asked = tyro.cli(Words, prog="naruto-add generate", args=list(words))
+    check_words(asked)
+    from naruto_add.generate import SHIPPED, generate
+
+    bundle = asked.bundle or SHIPPED
+    if asked.bundle is None and not SHIPPED.is_dir():
+        raise UserError("No student ships with this version; give --bundle RUN/bundle of a run.")
+    started = time.perf_counter()
+    image = generate(asked.prompt, bundle, asked.steps, asked.seed)
+    image.save(asked.out)
+    seconds = time.perf_counter() - started
+    console.say("image", f"{asked.out} ({seconds:.1f} s)", path=str(asked.out), seconds=round(seconds, 2))
+
+
+def check_words(asked: Words) -> None:
+    """Raise UserError for what can be told before the model is loaded."""
+    if not asked.prompt.strip():
+        raise UserError("The prompt is empty; say what to draw.")
+    if asked.out.suffix.lower() not in SUFFIXES:
+        raise UserError(f"--out {asked.out}: write it as one of {', '.join(SUFFIXES)}.")
+    if not asked.out.parent.is_dir():
+        raise UserError(f"--out {asked.out}: there is no folder {asked.out.parent}.")
+
+
+if __name__ == "__main__":
+    sys.exit(run_verb("generate", sys.argv[1:]))

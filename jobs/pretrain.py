@@ -1,0 +1,99 @@
+"""Make the `mini` base from nothing: python jobs/pretrain.py --work DIR --out naruto_add/assets/mini/base
+
+Draws the base world, learns the tokenizer, trains the autoencoder, then UNet and text encoder. Stopped anywhere, the
+same command goes on. The figures of the shipped weights are in naruto_add/assets/mini/base/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import CLIPTokenizer
+
+from naruto_add.diffusion.schedule import load_schedule
+from naruto_add.models.features import load_features
+from naruto_add.models.load import Components, save_components
+from naruto_add.pretrain import architecture, corpus
+from naruto_add.pretrain.autoencoder import AutoencoderConfig, train_autoencoder
+from naruto_add.pretrain.base import BaseConfig, train_base
+
+TOKENIZER_CAPTIONS = 4000
+
+
+def arguments() -> argparse.Namespace:
+    """The flags; their defaults are what made the shipped weights."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="folder for drawings and checkpoints")
+    parser.add_argument("--out", type=Path, required=True, help="diffusers folder to write")
+    parser.add_argument("--images", type=int, default=24_000, help="scenes to draw")
+    parser.add_argument("--autoencoder-images", type=int, default=120_000, help="crops of 64 px to train on")
+    parser.add_argument("--base-images", type=int, default=120_000, help="images for UNet and text encoder")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--stage", choices=("draw", "autoencoder", "base"), default="base", help="stop after this one")
+    return parser.parse_args()
+
+
+def tokenizer(work: Path, seed: int) -> CLIPTokenizer:
+    """Learned once from captions of both worlds: a tokenizer has seen words, not pictures, as CLIP's has."""
+    folder = work / "tokenizer"
+    if not folder.exists():
+        texts = [text for world in ("base", "ninja") for text in corpus.captions(TOKENIZER_CAPTIONS, seed, world)]
+        architecture.build_tokenizer(texts).save_pretrained(folder)
+    return CLIPTokenizer.from_pretrained(folder)
+
+
+def autoencoder(args: argparse.Namespace, images: Path) -> architecture.AutoencoderTiny:
+    """The trained autoencoder, its scaling factor set so that latents have unit variance."""
+    path = args.work / "autoencoder.safetensors"
+    torch.manual_seed(args.seed)
+    model = architecture.build_autoencoder().to(memory_format=torch.channels_last)
+    if path.exists():
+        model.load_state_dict(load_file(path))
+        return model.eval()
+    features = load_features("efficientnet_lite0").to(memory_format=torch.channels_last)
+    pixels = torch.from_numpy(corpus.np.load(images, mmap_mode="c"))
+    config = AutoencoderConfig(images=args.autoencoder_images, seed=args.seed)
+    log = functools.partial(corpus.log_line, args.work / "autoencoder.jsonl")
+    train_autoencoder(model, features, pixels, config, args.work / "autoencoder", log)
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
+    return model.eval()
+
+
+def base(args: argparse.Namespace, vae: architecture.AutoencoderTiny, images: Path) -> Components:
+    """The trained base."""
+    words = tokenizer(args.work, args.seed)
+    torch.manual_seed(args.seed + 1)
+    unet = architecture.build_unet().to(memory_format=torch.channels_last)
+    text_encoder = architecture.build_text_encoder(words)
+    latents = corpus.cached_latents(args.work, vae, images)
+    scale = round(1 / latents.std().item(), 4)
+    vae.register_to_config(scaling_factor=scale)
+    material = corpus.build_corpus(latents, scale, words, corpus.captions(args.images, args.seed))
+    log = functools.partial(corpus.log_line, args.work / "base.jsonl")
+    schedule = load_schedule(architecture.SCHEDULER)
+    config = BaseConfig(images=args.base_images, seed=args.seed)
+    train_base(unet, text_encoder, schedule, material, config, args.work / "base", log)
+    return Components(unet, vae, text_encoder, words, architecture.SCHEDULER)
+
+
+def main() -> None:
+    """Every stage in turn."""
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    args.work.mkdir(parents=True, exist_ok=True)
+    images = corpus.draw_images(args.work, args.images, args.seed, args.threads)
+    if args.stage == "draw":
+        return
+    vae = autoencoder(args, images)
+    if args.stage == "autoencoder":
+        return
+    save_components(base(args, vae, images), args.out, torch.float16)
+
+
+if __name__ == "__main__":
+    main()

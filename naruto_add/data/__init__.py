@@ -1,0 +1,1 @@
+"""Captioned images to verified shards, and shards to training batches."""

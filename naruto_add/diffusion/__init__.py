@@ -1,0 +1,1 @@
+"""The mathematics of diffusion: schedules, losses and samplers, as pure functions."""

@@ -1,0 +1,1 @@
+"""What leaves the project: a plain diffusers folder with its model card."""

@@ -1,0 +1,1 @@
+"""Models: bases from diffusers folders, compact students, discriminator heads, frozen feature networks."""

@@ -1,0 +1,1 @@
+"""The library rooms that import Ray: data, train, tune."""

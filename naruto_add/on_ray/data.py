@@ -1,0 +1,95 @@
+"""Ray Data: preparing images on many machines, and feeding training batches in the exact order.
+
+Both keep the order of rows (`preserve_order`), so their results are those of the functions that run in one process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from naruto_add.data.batch import Batch
+from naruto_add.data.feed import to_batch
+from naruto_add.data.ingest import Item
+from naruto_add.data.prepare import Outcome
+from naruto_add.data.view import View
+from naruto_add.errors import UserError
+from naruto_add.on_ray.tasks import FAILED, process_rows, read_rows
+
+ITEMS_PER_TASK = 64
+ROWS_PER_TASK = 64
+"""Fewest training rows of a reading task."""
+MOST_TASKS = 1024
+"""Of one feed; longer trainings have longer tasks, whose rows arrive in parts."""
+PART_BYTES = 16 * 2**20
+"""Of the rows that a reading task hands over at once."""
+READ_CPUS = 0.25
+"""Ray's reservation for reading training rows: light work that must find a place beside the training workers."""
+
+
+def ray_map(function: Callable[[Item], Outcome], items: Sequence[Item]) -> Iterator[Outcome]:
+    """A `data.prepare.Mapper` that works on the whole cluster; raises the UserError that `function` raised."""
+    tasks = -(-len(items) // ITEMS_PER_TASK)
+    rows = ordered(ray.data.from_items([asdict(item) for item in items], override_num_blocks=tasks))
+    done = rows.map_batches(partial(process_rows, function), batch_size=None, batch_format="pyarrow")
+    for table in done.iter_batches(batch_size=ITEMS_PER_TASK, batch_format="pyarrow"):
+        for row in table.to_pylist():
+            outcome = Outcome(**row)
+            if outcome.reason == FAILED:
+                raise UserError(outcome.detail)
+            yield outcome
+
+
+@dataclass(frozen=True)
+class RayFeed:
+    """A `Feed` whose rows are read ahead by Ray Data, anywhere on the cluster, and arrive in order.
+
+    The dataset holds nothing but row numbers; which images they mean follows from the seed, the position reached and
+    the rank, so that resuming replays nothing. The cache and the shards must be readable on every machine.
+    """
+
+    view: View
+
+    def batches(self, start: int, stop: int) -> Iterator[Batch]:
+        """See `Feed.batches`."""
+        share = self.view.share
+        count = self.view.steps(start, stop) * share
+        if count == 0:
+            return
+        starts = range(0, count, max(ROWS_PER_TASK, count // MOST_TASKS))
+        stops = (*starts[1:], count)
+        numbers = [pa.table({"row": np.arange(*ends)}) for ends in zip(starts, stops, strict=True)]
+        rows = ordered(ray.data.from_arrow(numbers))
+        read_ahead = rows.map_batches(partial(read_rows, self.view, start), batch_size=share, num_cpus=READ_CPUS)
+        for columns in read_ahead.iter_batches(batch_size=share, batch_format="numpy", prefetch_batches=2):
+            yield to_batch(columns)
+
+
+def ordered(data: ray.data.Dataset) -> ray.data.Dataset:
+    """The dataset, executed in order and without progress bars."""
+    data.context.execution_options.preserve_order = True
+    data.context.enable_progress_bars = False
+    data.context.target_max_block_size = PART_BYTES
+    return data
+
+
+def starvation(cluster: Mapping[str, float], workers: int, cpus_per_worker: float) -> list[str]:
+    """Whether training workers would leave no CPU for Ray Data, which then waits for ever without a word.
+
+    `cluster` is `ray.cluster_resources()`.
+    """
+    cpus = cluster.get("CPU", 0.0)
+    left = cpus - workers * cpus_per_worker
+    if left >= READ_CPUS * workers:
+        return []
+    fits = max(0.0, np.floor((cpus / workers - READ_CPUS) * 20) / 20)
+    advice = f"Set compute.cpus_per_worker to {fits:g}" if fits > 0 else "Set compute.workers to fewer"
+    return [
+        f"{workers} workers with {cpus_per_worker:g} CPUs each leave {max(0.0, left):g} of {cpus:g} CPUs for Ray Data, "
+        f"which needs {READ_CPUS * workers:g}; training would wait for ever. {advice}, or add machines."
+    ]

@@ -1,0 +1,140 @@
+"""Training on Ray Train: as many workers as the recipe says, restarted where they stopped, watched from here.
+
+Workers save their own checkpoints (`training.checkpoint`) to the work folder, which all machines share; Ray Train
+brings the workers up, joins them to one process group, and starts them again if one is lost.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from naruto_add.artifact import write_json
+from naruto_add.config import ComputeConfig, Recipe
+from naruto_add.errors import UserError
+from naruto_add.training.guards import STOP, TrainingStopped, in_main_thread
+from naruto_add.training.pace import total_images
+from naruto_add.training.telemetry import Follower, console_sink
+
+Worker = Callable[[dict[str, Any]], None]
+
+MISTAKE = "mistake.json"
+"""Where a worker leaves the user's mistake for the driver."""
+LATENTS = "latents"
+"""The latent cache beside the work folders: fine-tuning and distillation share it."""
+MAX_FAILURES = 3
+MISTAKES: dict[str, type[UserError]] = {"UserError": UserError, "TrainingStopped": TrainingStopped}
+
+
+def train_teacher(recipe: Recipe, shards: Path, work: Path, out: Path) -> None:
+    """Fine-tune the recipe's base on the shards; `out` gets the teacher, a diffusers folder."""
+    from naruto_add.on_ray.workers import Job, finetune_worker
+
+    teacher = recipe.teacher
+    job = Job(recipe, teacher.base, teacher.revision, shards, work, work.parent / LATENTS, out)
+    run(recipe.compute, finetune_worker, job.to_plain(), "finetune", work, total_images(teacher.optim))
+
+
+def train_student(recipe: Recipe, teacher: Path, shards: Path, work: Path, out: Path) -> None:
+    """Distill the teacher on the shards; `out` gets the student, a diffusers folder."""
+    from naruto_add.on_ray.workers import Job, distill_worker
+
+    job = Job(recipe, str(teacher), None, shards, work, work.parent / LATENTS, out)
+    run(recipe.compute, distill_worker, job.to_plain(), "distill", work, total_images(recipe.distill.optim))
+
+
+def run(compute: ComputeConfig, worker: Worker, config: dict[str, Any], name: str, work: Path, total: int) -> None:
+    """Call `worker(config)` in every worker and wait until all have ended.
+
+    `worker` must be importable by its path. With `launcher: inline` it is called here. The same call after an
+    interruption resumes. Progress (of `total` images) is shown from what rank 0 writes to `work`. Raises the
+    UserError or TrainingStopped that a worker raised.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    for leftover in (MISTAKE, STOP):
+        (work / leftover).unlink(missing_ok=True)
+    if compute.launcher == "inline":
+        worker(config)
+        return
+    with Follower(work, console_sink(name), total), stop_file_on_sigterm(work):
+        fit(compute, worker, config, name, work)
+    raise_mistake(work)
+
+
+def fit(compute: ComputeConfig, worker: Worker, config: dict[str, Any], name: str, work: Path) -> None:
+    """One Ray Train run; returns when all workers have ended, raises if they failed more than three times."""
+    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    from naruto_add.on_ray import cluster
+
+    cluster.start(compute)
+    cluster.require(compute)
+    on_gpu = compute.gpus_per_worker > 0
+    resources = {"CPU": compute.cpus_per_worker} | ({"GPU": compute.gpus_per_worker} if on_gpu else {})
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    TorchTrainer(
+        guarded,
+        train_loop_config={"worker": worker, "config": config, "work": str(work)},
+        torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=compute.workers, use_gpu=on_gpu, resources_per_worker=resources, placement_strategy="PACK"
+        ),
+        run_config=RunConfig(
+            name=name,
+            storage_path=str(work.resolve() / "ray"),
+            failure_config=FailureConfig(max_failures=MAX_FAILURES),
+            worker_runtime_env={"env_vars": cluster.worker_env(compute)},
+            logging_config=LoggingConfig(log_level="ERROR"),
+        ),
+    ).fit()
+
+
+def guarded(plain: dict[str, Any]) -> None:
+    """In a worker: call it, and leave the user's mistakes for the driver instead of having Ray retry them.
+
+    TrainingStopped is raised on all ranks alike, so all return. Another UserError may be one rank's alone, and the
+    others would wait for it for ever: it is raised, Ray ends them all, and the restart finds the mistake and returns.
+    """
+    work = Path(plain["work"])
+    if (work / MISTAKE).exists():
+        return
+    try:
+        plain["worker"](plain["config"])
+    except UserError as mistake:
+        write_json(work / MISTAKE, {"kind": type(mistake).__name__, "message": str(mistake)})
+        if not isinstance(mistake, TrainingStopped):
+            raise
+
+
+def raise_mistake(work: Path) -> None:
+    """Raise what a worker left, as itself."""
+    path = work / MISTAKE
+    if not path.exists():
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    path.unlink()
+    raise MISTAKES[found["kind"]](found["message"])
+
+
+@contextmanager
+def stop_file_on_sigterm(work: Path) -> Iterator[None]:
+    """While inside, SIGTERM asks the workers to finish their step, save and end, instead of killing this process."""
+    if not in_main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        (work / STOP).touch()
+
+    previous = signal.signal(signal.SIGTERM, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,146 @@
+"""Checkpoints: folders `images-000000001280` that appear whole or not at all, and are believed only if every hash fits.
+
+Every rank writes its share of the tensors to a file of its own; when all have, rank 0 writes the state, the manifest
+with the sha256 of every file, and commits by one rename. Tensors are stored whole and by name (safetensors), so that
+another number of workers or another ZeRO stage can go on from them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from naruto_add.artifact import MANIFEST, flush, sha256_file, write_json
+from naruto_add.training.player import Player
+from naruto_add.training.state import TrainState
+from naruto_add.training.world import World
+
+SCHEMA = 1
+STATE = "state.json"
+KEEP = 2
+NAME = re.compile(r"images-(\d{12})")
+
+log = logging.getLogger(__name__)
+
+
+def save(folder: Path, state: TrainState, players: Iterable[Player], world: World, keep: int = KEEP) -> Path:
+    """Write a checkpoint of all players, commit it and drop all but the newest `keep`; called by all ranks."""
+    path = folder / f"images-{state.images:012d}"
+    partial = folder / f".{path.name}.partial"
+    if world.leads:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    world.barrier()
+    file = partial / f"rank-{world.rank:05d}.safetensors"
+    save_file(share(players, world), file)
+    flush(file)
+    world.barrier()
+    if world.leads:
+        commit(partial, path, state, world)
+        prune(folder, keep)
+    world.barrier()
+    return path
+
+
+def share(players: Iterable[Player], world: World) -> dict[str, Tensor]:
+    """Copies of the tensors that this rank writes: every `world.size`-th; all ranks help to gather each."""
+    numbered = enumerate(chain.from_iterable(player.tensors() for player in players))
+    mine = ((name, tensor) for number, (name, tensor) in numbered if number % world.size == world.rank)
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in mine}
+
+
+def commit(partial: Path, path: Path, state: TrainState, world: World) -> None:
+    """Write state and manifest, flush and rename; a broken checkpoint of the same name gives way."""
+    write_json(partial / STATE, asdict(state))
+    files = {file.name: [file.stat().st_size, sha256_file(file)] for file in sorted(partial.iterdir())}
+    write_json(partial / MANIFEST, {"kind": "checkpoint", "schema": SCHEMA, "workers": world.size, "files": files})
+    for name in (STATE, MANIFEST, "."):
+        flush(partial / name)
+    shutil.rmtree(path, ignore_errors=True)
+    partial.replace(path)
+    flush(path.parent)
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove all but the newest `keep` checkpoints."""
+    for old in checkpoints(folder)[keep:]:
+        shutil.rmtree(old)
+
+
+def load(folder: Path, players: Iterable[Player], world: World) -> TrainState | None:
+    """Set all players to the newest valid checkpoint and return its state; None if there is none; all ranks."""
+    found = newest(folder) if world.leads else None
+    images = world.broadcast(-1 if found is None else images_of(found))
+    if images < 0:
+        return None
+    path = folder / f"images-{images:012d}"
+    tensors = Tensors(path)
+    for player in players:
+        player.load(tensors)
+    return read_state(path)
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest checkpoint whose files are all there with their hashes; broken ones are reported and passed over."""
+    for path in checkpoints(folder):
+        problem = defect(path)
+        if problem is None:
+            return path
+        log.warning("%s is passed over: %s", path, problem)
+    return None
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Committed checkpoints, newest first."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted((path for path in found if NAME.fullmatch(path.name)), reverse=True)
+
+
+def images_of(path: Path) -> int:
+    """The images seen, from a checkpoint's name."""
+    return int(path.name.removeprefix("images-"))
+
+
+def defect(path: Path) -> str | None:
+    """What is wrong with a checkpoint, or None."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        files, schema = manifest["files"], manifest["schema"]
+        if schema != SCHEMA:
+            return f"it has schema {schema}, this naruto-add reads {SCHEMA}"
+        wrong = [name for name, (_, sha256) in files.items() if sha256_file(path / name) != sha256]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return f"{', '.join(wrong)} changed since it was written" if wrong else None
+
+
+def read_state(path: Path) -> TrainState:
+    """The training state of a valid checkpoint."""
+    return TrainState(**json.loads((path / STATE).read_text(encoding="utf-8")))
+
+
+class Tensors(Mapping[str, Tensor]):
+    """All tensors of a checkpoint by name, read from disk as they are asked for."""
+
+    def __init__(self, path: Path) -> None:
+        files = [safe_open(file, framework="pt") for file in sorted(path.glob("*.safetensors"))]
+        self._files = {name: file for file in files for name in file.keys()}  # noqa: SIM118 (not a mapping)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._files[name].get_tensor(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)

@@ -1,0 +1,38 @@
+"""What the loop needs of a training method: its players, one step, and a picture of where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from naruto_add.data.batch import Batch
+from naruto_add.training.player import Player
+from naruto_add.training.state import TrainState
+
+
+class Method(Protocol):
+    """Fine-tuning has one player, adversarial distillation two."""
+
+    players: dict[str, Player]
+    """Everything that learns, by name; also what a checkpoint holds."""
+    needs_pixels: bool
+    """Whether batches must carry pixels."""
+
+    def step(self, batch: Batch, state: TrainState) -> dict[str, float]:
+        """One whole step of every player on this rank's share of the global batch.
+
+        `state` is the state before the step: noise is addressed by `batch.positions`, the learning rate is that of
+        `state.images_after`. Returns named numbers for the log, the same names on all ranks and at every step;
+        `logit_gap` among them feeds the collapse gate. Raises NonFinite on all ranks before any update with bad
+        numbers.
+        """
+        ...
+
+    def preview(self, prompts: Sequence[str]) -> Tensor:
+        """Pictures of the averaged weights, (N, 3, H, W) in [-1, 1], N a multiple of len(prompts), row by row.
+
+        Called on rank 0 alone, so it must not talk to other ranks; fixed noise, so that pictures can be compared.
+        """
+        ...

@@ -1,0 +1,127 @@
+"""A player: a module with its own engine, optimizer and moving average. While one plays, the others are frozen."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from naruto_add.config import OptimConfig
+from naruto_add.errors import UserError
+from naruto_add.training.engine import Engine, EngineFactory, Moments, NonFinite, TorchEngine
+from naruto_add.training.pace import ema_decay
+from naruto_add.training.world import World
+
+
+class Player:
+    """Something that learns. All ranks build the same players in the same order and call them alike."""
+
+    def __init__(self, name: str, module: nn.Module, optim: OptimConfig, engine: EngineFactory = TorchEngine) -> None:
+        self.name = name
+        self.world = World.current()
+        self.decay = ema_decay(optim)
+        self.ema = shadow(module)
+        """The moving average of the weights: a plain float32 module in eval mode, whole on every rank."""
+        self.parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        self.engine: Engine = engine(module, optim)
+        self._bad = torch.zeros((), dtype=torch.bool)
+        for parameter in self.parameters.values():
+            parameter.register_hook(self._watch)
+
+    @property
+    def module(self) -> nn.Module:
+        """The module to call for a forward pass (in a ZeRO engine too: never the engine itself)."""
+        return self.engine.module
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of one micro-batch's mean loss; a ZeRO player: once per micro-batch."""
+        self._watch(loss)
+        self.engine.backward(loss)
+
+    def step(self, lr: float) -> float:
+        """Update weights and average; returns the gradient norm. Raises NonFinite on all ranks before any change."""
+        here = bool(self._bad)
+        if self.world.any(here):
+            raise NonFinite(self.name, here)
+        norm = self.engine.step(lr)
+        if not math.isfinite(norm):
+            raise NonFinite(self.name, here=True)
+        self._average()
+        return norm
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """All that a checkpoint must hold, by name; collective: all ranks draw all items in this order."""
+        with self.engine.whole():
+            yield from ((f"{self.name}/weights/{n}", t) for n, t in self._kept(self.module).items())
+        yield from ((f"{self.name}/ema/{n}", t) for n, t in self._kept(self.ema).items())
+        for n, parameter in self.parameters.items():
+            yield from ((f"{self.name}/optimizer/{n}/{key}", t) for key, t in self.engine.moments(parameter).items())
+
+    @torch.no_grad()
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Set weights, average and optimizer to what `tensors` gave; collective; UserError if they do not fit."""
+        weights = {p: self._fitting(tensors, f"weights/{n}", self.ema) for n, p in self.parameters.items()}
+        self.engine.load(weights, {p: self._moments(tensors, n) for n, p in self.parameters.items()})
+        for n, buffer in self.module.named_buffers():
+            buffer.copy_(self._fitting(tensors, f"weights/{n}", self.ema))
+        for n, tensor in self._kept(self.ema).items():
+            tensor.copy_(self._fitting(tensors, f"ema/{n}", self.ema))
+
+    def _kept(self, module: nn.Module) -> dict[str, Tensor]:
+        """The tensors that change in training: trained parameters and buffers."""
+        named = dict(module.named_parameters())
+        return {n: named[n].detach() for n in self.parameters} | dict(module.named_buffers())
+
+    def _fitting(self, tensors: Mapping[str, Tensor], name: str, like: nn.Module) -> Tensor:
+        """The named tensor, checked against the module's shape."""
+        wanted = self._kept(like)[name.partition("/")[2]].shape
+        found = tensors.get(f"{self.name}/{name}")
+        if found is None or found.shape != wanted:
+            raise UserError(
+                f"the checkpoint does not fit the {self.name}: {name} is "
+                f"{'missing' if found is None else tuple(found.shape)}, wanted {tuple(wanted)}. "
+                "It is of another model; delete the run's .work folder to start afresh."
+            )
+        return found
+
+    def _moments(self, tensors: Mapping[str, Tensor], parameter: str) -> Moments:
+        """The stored optimizer state of one parameter."""
+        keys = {key: f"{self.name}/optimizer/{parameter}/{key}" for key in ("step", "exp_avg", "exp_avg_sq")}
+        return {key: tensors[name] for key, name in keys.items() if name in tensors}
+
+    def _watch(self, tensor: Tensor) -> None:
+        """Remember if a loss or gradient is not finite (its sum is not); no synchronisation."""
+        self._bad = self._bad.to(tensor.device) | ~torch.isfinite(tensor.detach().sum())
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """One step of the moving average; buffers are taken over as they are."""
+        with self.engine.whole():
+            now = self._kept(self.module)
+            for n, tensor in self._kept(self.ema).items():
+                if n in self.parameters:
+                    tensor.lerp_(now[n].to(tensor), 1 - self.decay)
+                else:
+                    tensor.copy_(now[n])
+
+
+def shadow(module: nn.Module) -> nn.Module:
+    """A frozen copy in eval mode; parameters that are not trained are shared, not copied."""
+    shared = {id(p): p for p in module.parameters() if not p.requires_grad}
+    return copy.deepcopy(module, shared).requires_grad_(False).eval()
+
+
+@contextmanager
+def frozen(player: Player) -> Iterator[None]:
+    """While inside, gradients pass through the player but none reach its weights."""
+    for parameter in player.parameters.values():
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in player.parameters.values():
+            parameter.requires_grad_(True)

@@ -1,0 +1,52 @@
+"""Shared by all tests: threads that fit the machine, and runs of the pipeline that several tests look at."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def naruto_add(words: Sequence[str | Path], timeout_s: int = 240) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own, as a user behind a pipe would."""
+    command = [sys.executable, "-m", "naruto_add", *map(str, words)]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny base of tests/tiny.py as a diffusers folder: 32 px images, autoencoder with factor 4."""
+    from naruto_add.models.load import save_components
+    from tests.tiny import tiny_components
+
+    folder = tmp_path_factory.mktemp("base")
+    save_components(tiny_components(), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_words(tiny_base: Path) -> list[str]:
+    """Flags that make the smoke recipe a matter of seconds: the tiny base, 32 px, one worker in the process."""
+    return [
+        *("--recipe", "smoke", "--teacher.base", str(tiny_base), "--data.size-px", "32"),
+        *("--distill.head-start", "None", "--compute.launcher", "inline", "--compute.workers", "1"),
+    ]
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_words: list[str]) -> Path:
+    """A finished run of the whole pipeline on the tiny base; not to be changed."""
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    done = naruto_add(["run", *tiny_words, "--run", run])
+    assert done.returncode == 0, done.stderr
+    return run

@@ -1,0 +1,120 @@
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from naruto_add.errors import UserError
+from naruto_add.training import checkpoint
+from naruto_add.training.player import Player
+from naruto_add.training.state import TrainState
+from naruto_add.training.world import World
+from tests.unit.training.toys import Copycat, assert_equal, batch_at, everything, network, optim_of
+
+ALONE = World()
+
+
+def trained(steps: int) -> Copycat:
+    method = Copycat(optim_of())
+    for k in range(steps):
+        method.step(batch_at([4 * k + i for i in range(4)]), TrainState(0, 4, 4 * k))
+    return method
+
+
+def saved(folder: Path, steps: int) -> Copycat:
+    method = trained(steps)
+    checkpoint.save(folder, TrainState(0, 4, 4 * steps, 1.5), method.players.values(), ALONE)
+    return method
+
+
+def load(folder: Path) -> tuple[Copycat, TrainState | None]:
+    method = Copycat(optim_of(), module=network(seed=9))
+    return method, checkpoint.load(folder, method.players.values(), ALONE)
+
+
+def test_everything_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    method = saved(tmp_path, 3)
+    found, state = load(tmp_path)
+    assert state == TrainState(0, 4, 12, 1.5)
+    assert_equal(everything(found), everything(method))
+
+
+def test_there_is_only_safetensors_and_json(tmp_path: Path) -> None:
+    saved(tmp_path, 1)
+    files = {p.name for p in (tmp_path / "images-000000000004").iterdir()}
+    assert files == {"rank-00000.safetensors", "state.json", "manifest.json"}
+
+
+def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:
+    assert load(tmp_path / "nowhere")[1] is None
+
+
+def test_the_last_two_are_kept(tmp_path: Path) -> None:
+    for steps in (1, 2, 3):
+        saved(tmp_path, steps)
+    assert [p.name for p in checkpoint.checkpoints(tmp_path)] == ["images-000000000012", "images-000000000008"]
+
+
+@pytest.mark.parametrize("file", ["rank-00000.safetensors", "state.json", "manifest.json"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
+def test_a_damaged_newest_one_gives_way_to_the_one_before(
+    tmp_path: Path, file: str, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = saved(tmp_path, 2)
+    saved(tmp_path, 3)
+    path = tmp_path / "images-000000000012" / file
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    {"flip": lambda: path.write_bytes(content), "cut": lambda: path.write_bytes(content[:-9]), "gone": path.unlink}[
+        damage
+    ]()
+    with caplog.at_level(logging.WARNING):
+        found, state = load(tmp_path)
+    assert state is not None and state.images == 8
+    assert_equal(everything(found), everything(before))
+    assert "images-000000000012 is passed over" in caplog.text
+
+
+def test_a_half_written_one_is_not_seen_and_does_not_hinder(tmp_path: Path) -> None:
+    saved(tmp_path, 1)
+    partial = tmp_path / ".images-000000000008.partial"
+    partial.mkdir()
+    (partial / "rank-00000.safetensors").write_bytes(b"half")
+    assert checkpoint.newest(tmp_path) == tmp_path / "images-000000000004"
+    saved(tmp_path, 2)
+    assert checkpoint.newest(tmp_path) == tmp_path / "images-000000000008"
+
+
+def test_a_broken_one_is_replaced_when_training_gets_there_again(tmp_path: Path) -> None:
+    saved(tmp_path, 2)
+    (tmp_path / "images-000000000008" / "state.json").write_text("{}")
+    method = saved(tmp_path, 2)
+    assert_equal(everything(load(tmp_path)[0]), everything(method))
+
+
+def test_several_ranks_files_are_read_as_one(tmp_path: Path) -> None:
+    """What two workers wrote, one can read: tensors are whole and found by name."""
+    method = trained(2)
+    partial = tmp_path / ".images-000000000008.partial"
+    partial.mkdir()
+    for rank in (0, 1):
+        part = checkpoint.share(method.players.values(), World(rank, 2))
+        checkpoint.save_file(part, partial / f"rank-{rank:05d}.safetensors")
+    checkpoint.commit(partial, tmp_path / "images-000000000008", TrainState(0, 4, 8), World(0, 2))
+    assert json.loads((tmp_path / "images-000000000008" / "manifest.json").read_text())["workers"] == 2
+    assert_equal(everything(load(tmp_path)[0]), everything(method))
+
+
+def test_another_model_is_refused(tmp_path: Path) -> None:
+    saved(tmp_path, 1)
+    other = Player("copycat", torch.nn.Linear(3, 5), optim_of())
+    with pytest.raises(UserError, match="does not fit the copycat"):
+        checkpoint.load(tmp_path, [other], ALONE)
+
+
+def test_a_newer_schema_is_passed_over(tmp_path: Path) -> None:
+    saved(tmp_path, 1)
+    manifest = tmp_path / "images-000000000004" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"schema": 2}))
+    assert "schema 2" in str(checkpoint.defect(manifest.parent))
