@@ -14,6 +14,7 @@ from typing import Annotated, Any, Generic, TypeVar, get_type_hints
 
 import tyro
 
+from jobs import console
 from naruto_add import recipe as recipes
 from naruto_add.config import Recipe
 from naruto_add.errors import raise_all
@@ -26,7 +27,7 @@ SECTIONS = {
     "evaluate": ("seed", "prompts", "evaluate", "compute"),
     "export": ("export",),
 }
-"""The parts of a recipe that a verb uses; other settings are refused there rather than silently ignored."""
+"""The parts of a recipe that a verb uses; other settings get a warning there rather than silence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +77,9 @@ def parse_words(verb: str, words: Sequence[str], own: type[Words]) -> Arguments[
     flags = read_flags(rest)
     recipe, problems = recipes.read(known.recipe, flags)
     crossed = recipes.check(recipe) if recipe else []
-    raise_all([*stray(rest), *misplaced(verb, flags), *problems, *crossed])
+    raise_all([*stray(rest), *problems, *crossed])
     assert recipe is not None
+    console.warn(misplaced(verb, flags))
     return Arguments(recipe, known)
 
 
@@ -121,10 +123,10 @@ def stray(words: Sequence[str]) -> list[str]:
 
 
 def misplaced(verb: str, flags: Iterable[str]) -> list[str]:
-    """Settings that exist but have no effect on this verb, because an earlier stage has used them."""
+    """Settings that exist but have no effect on this verb: an earlier stage has used them, or a later one will."""
     known, used = recipes.settings(), SECTIONS[verb]
     return [
-        f"--{flag} has no effect on {verb}, which uses {', '.join(used)}; give it to the stage before, or to `run`."
+        f"--{flag} has no effect on {verb}, which uses {', '.join(used)}."
         for flag in flags
         if flag in known and flag.partition(".")[0] not in used
     ]

@@ -13,17 +13,24 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from naruto_add.export.card import figure
+
 COLUMNS = {
-    "fd_real": "distance to real",
-    "kid_real": "KID to real",
-    "fd_teacher": "to teacher",
-    "lpips_teacher": "LPIPS to teacher",
+    "fd_real": "FD real",
+    "kid_real": "KD real",
+    "fd_teacher": "FD teacher",
+    "lpips_teacher": "perceptual",
     "diversity": "diversity",
-    "prompt_accuracy": "prompt accuracy",
+    "prompt_accuracy": "accuracy",
     "latency_s": "seconds",
     "n": "N",
 }
 """The scores of report.json in the order of the closing table, with their headings."""
+LEGEND = (
+    "FD, KD: Frechet and kernel distance of feature networks named in report.json; perceptual: mean distance to the\n"
+    "teacher's picture of the same caption and noise; accuracy: share of the caption's attributes found; seconds a\n"
+    "picture; N: pictures scored. A score means something beside its floors only."
+)
 
 
 def watched() -> bool:
@@ -56,30 +63,23 @@ def stage(name: str, path: Path, current: bool) -> Iterator[None]:
     say("stage", f"{name:9} {status:8} {seconds:7.1f} s  {path}", stage=name, status=status, seconds=round(seconds, 2))
 
 
-def closing(scores: Mapping[str, Mapping[str, Any]], commands: Sequence[str]) -> None:
+def closing(scores: Mapping[str, Mapping[str, Any]], following: Mapping[str, str]) -> None:
     """The table of scores and what to try next: on stdout for a person, else as JSON there and as text on stderr."""
     if not watched():
-        say("scores", "", scores=scores, next=list(commands))
+        say("scores", "", scores=scores, next=following)
     console = Console(stderr=not watched(), width=None if watched() else 120)
     console.print(score_table(scores))
-    console.print("Next:")
-    for command in commands:
-        console.print(f"  {command}", highlight=False, markup=False, soft_wrap=True)
+    console.print(LEGEND, style="dim")
+    for purpose, command in following.items():
+        console.print(f"\n{purpose}\n  {command}", highlight=False, markup=False, soft_wrap=True)
 
 
 def score_table(scores: Mapping[str, Mapping[str, Any]]) -> Table:
     """One row per model and step count, floors last."""
     table = Table(title="Scores, with their floors", title_justify="left")
-    table.add_column("model@steps")
+    table.add_column("model@steps", no_wrap=True)
     for heading in COLUMNS.values():
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for name in sorted(scores, key=lambda row: row.startswith("floor/")):
         table.add_row(name, *(figure(scores[name].get(column)) for column in COLUMNS))
     return table
-
-
-def figure(value: float | int | None) -> str:
-    """A score in four digits; a dash where it does not apply."""
-    if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:.4g}"

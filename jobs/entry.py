@@ -38,12 +38,21 @@ VERBS = {
 
 
 def run_verb(name: str, words: Sequence[str]) -> int:
-    """Run a verb and return the exit code; the user's mistakes go to stderr without a traceback."""
-    logging.getLogger("DeepSpeed").addFilter(worth_saying)
-    try:
+    """Run a verb and return the exit code."""
+
+    def call() -> None:
         if name not in VERBS:
             raise UserError(f"naruto-add {name}: no such verb{nearest(name, list(VERBS))} See naruto-add --help.")
         VERBS[name].main()(words)
+
+    return guarded(call)
+
+
+def guarded(call: Callable[[], None]) -> int:
+    """Call it and return the exit code; the user's mistakes go to stderr without a traceback."""
+    logging.getLogger("DeepSpeed").addFilter(worth_saying)
+    try:
+        call()
     except UserError as mistake:
         sys.stderr.write(f"naruto-add: {mistake}\n")
         return USERS_FAULT

@@ -35,17 +35,20 @@ def main(words: Sequence[str]) -> None:
     with occupied(arguments.run):
         bundle = pipeline(arguments.recipe, arguments.run)
     scores = json.loads((arguments.run / "report" / "report.json").read_text(encoding="utf-8"))["scores"]
-    console.closing(scores, next_commands(arguments.run, bundle))
+    console.closing(scores, what_next(arguments.run, bundle))
 
 
-def next_commands(run: Path, bundle: Artifact) -> list[str]:
-    """What a user may want to try now."""
-    return [
-        f"open {run / 'report' / 'index.html'}",
-        f'naruto-add generate "{DEMO_PROMPT}" --bundle {bundle.path} --steps 4 --seed 7 --out naruto.png',
-        f"naruto-add prepare --recipe mini --run {run} --show",
-        "naruto-add run --recipe mini --run runs/mine --data.source FOLDER_OF_IMAGES_WITH_CAPTIONS",
-    ]
+def what_next(run: Path, bundle: Artifact) -> dict[str, str]:
+    """What a user may want to do now: purpose -> command."""
+    draw = f'naruto-add generate "{DEMO_PROMPT}" --bundle {bundle.path} --steps 4 --seed 7 --out naruto.png'
+    return {
+        "Look at the pictures, in a browser:": f"{(run / 'report' / 'index.html').resolve()}",
+        "Draw your own:": draw,
+        "The same with your own captioned images:": (
+            "naruto-add run --recipe mini --run runs/mine --data.source FOLDER --data.num-heldout 50"
+        ),
+        "Longer training, and every other setting:": "naruto-add run --help",
+    }
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from naruto_add.config import Recipe
 from naruto_add.data import prepare as data
 from naruto_add.errors import UserError, raise_all
 from naruto_add.models import folder
+from naruto_add.on_ray import capacity
 
 TRAINING_COPIES = 10
 """Files of the UNet's size that a run writes: teacher, student, bundle, and for each of the two trainings checkpoints
@@ -24,7 +25,8 @@ STORED_BYTES_PER_PIXEL = 2.5
 def preflight(recipe: Recipe, run: Path) -> None:
     """Raise UserError that lists every problem of a whole run; warnings go to stderr."""
     problems = [*base_problems(recipe), *head_start_problems(recipe), *data.check(recipe.data, recipe.seed)]
-    raise_all([*problems, *folder_problems(run), *space_problems(recipe, run)])
+    problems += [*capacity.check(recipe.compute), *folder_problems(run), *space_problems(recipe, run)]
+    raise_all(problems)
     console.warn(recipes.warnings(recipe))
 
 

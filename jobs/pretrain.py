@@ -30,11 +30,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="folder for drawings and checkpoints")
     parser.add_argument("--out", type=Path, required=True, help="diffusers folder to write")
     parser.add_argument("--images", type=int, default=24_000, help="scenes to draw")
-    parser.add_argument("--autoencoder-images", type=int, default=120_000, help="crops of 64 px to train on")
+    parser.add_argument("--autoencoder-images", type=int, default=20_000, help="crops of 64 px for the autoencoder")
+    parser.add_argument("--decoder-images", type=int, default=60_000, help="crops of 64 px for the decoder alone")
     parser.add_argument("--base-images", type=int, default=120_000, help="images for UNet and text encoder")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--stage", choices=("draw", "autoencoder", "base"), default="base", help="stop after this one")
+    parser.add_argument("--stage", choices=("draw", "whole", "decoder", "base"), default="base", help="stop after this one")
     return parser.parse_args()
 
 
@@ -47,21 +48,29 @@ def tokenizer(work: Path, seed: int) -> CLIPTokenizer:
     return CLIPTokenizer.from_pretrained(folder)
 
 
-def autoencoder(args: argparse.Namespace, images: Path) -> architecture.AutoencoderTiny:
-    """The trained autoencoder, its scaling factor set so that latents have unit variance."""
-    path = args.work / "autoencoder.safetensors"
-    torch.manual_seed(args.seed)
-    model = architecture.build_autoencoder().to(memory_format=torch.channels_last)
+def trained(args: argparse.Namespace, images: Path, config: AutoencoderConfig, start: Path | None) -> Path:
+    """One part of the autoencoder's training, from the weights in `start`; the file with its weights."""
+    path = args.work / f"{config.part}.safetensors"
     if path.exists():
-        model.load_state_dict(load_file(path))
-        return model.eval()
+        return path
+    torch.manual_seed(args.seed)
+    model = architecture.build_autoencoder()
+    if start is not None:
+        model.load_state_dict(load_file(start))
     features = load_features("efficientnet_lite0").to(memory_format=torch.channels_last)
-    pixels = torch.from_numpy(corpus.np.load(images, mmap_mode="c"))
-    config = AutoencoderConfig(images=args.autoencoder_images, seed=args.seed)
-    log = functools.partial(corpus.log_line, args.work / "autoencoder.jsonl")
-    train_autoencoder(model, features, pixels, config, args.work / "autoencoder", log)
+    pixels = torch.from_numpy(corpus.np.load(images))
+    log = functools.partial(corpus.log_line, args.work / f"{config.part}.jsonl")
+    model = model.to(memory_format=torch.channels_last)
+    train_autoencoder(model, features, pixels, config, args.work / config.part, log)
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
-    return model.eval()
+    return path
+
+
+def autoencoder(path: Path) -> architecture.AutoencoderTiny:
+    """The autoencoder with the weights of a file."""
+    model = architecture.build_autoencoder()
+    model.load_state_dict(load_file(path))
+    return model.to(memory_format=torch.channels_last).eval()
 
 
 def base(args: argparse.Namespace, vae: architecture.AutoencoderTiny, images: Path) -> Components:
@@ -89,10 +98,20 @@ def main() -> None:
     images = corpus.draw_images(args.work, args.images, args.seed, args.threads)
     if args.stage == "draw":
         return
-    vae = autoencoder(args, images)
-    if args.stage == "autoencoder":
+    whole = trained(args, images, AutoencoderConfig(images=args.autoencoder_images, seed=args.seed), None)
+    if args.stage == "whole":
         return
-    save_components(base(args, vae, images), args.out, torch.float16)
+    second = AutoencoderConfig(
+        images=args.decoder_images, part="decoder", learning_rate=2e-3, perceptual_weight=1.0, seed=args.seed
+    )
+    if args.stage == "decoder":
+        trained(args, images, second, whole)
+        return
+    components = base(args, autoencoder(whole), images)
+    scale = components.vae.config.scaling_factor
+    components.vae = autoencoder(trained(args, images, second, whole))
+    components.vae.register_to_config(scaling_factor=scale)
+    save_components(components, args.out, torch.float16)
 
 
 if __name__ == "__main__":

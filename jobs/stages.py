@@ -45,9 +45,9 @@ def prepare(recipe: Recipe, run: Path) -> Artifact:
     }
 
     def make(folder: Path, work: Path) -> None:
-        from jobs.work import make_shards
+        from naruto_add.on_ray.prepare import prepare_shards
 
-        make_shards(recipe, folder)
+        prepare_shards(recipe, folder)
 
     return stage("prepare", run, "shards", config, {}, make)
 
@@ -62,9 +62,9 @@ def finetune(recipe: Recipe, run: Path, shards: Artifact) -> Artifact:
     }
 
     def make(folder: Path, work: Path) -> None:
-        from jobs.work import make_teacher
+        from naruto_add.on_ray.train import train_teacher
 
-        make_teacher(recipe, shards.path, work, folder)
+        train_teacher(recipe, shards.path.resolve(), work, folder)
 
     return stage("finetune", run, "teacher", config, {"shards": shards}, make)
 
@@ -78,9 +78,9 @@ def distill(recipe: Recipe, run: Path, teacher: Artifact, shards: Artifact) -> A
     }
 
     def make(folder: Path, work: Path) -> None:
-        from jobs.work import make_student
+        from naruto_add.on_ray.train import train_student
 
-        make_student(recipe, teacher.path, shards.path, work, folder)
+        train_student(recipe, teacher.path.resolve(), shards.path.resolve(), work, folder)
 
     return stage("distill", run, "student", config, {"teacher": teacher, "shards": shards}, make)
 
@@ -92,12 +92,17 @@ def evaluate(recipe: Recipe, run: Path, student: Artifact, teacher: Artifact, sh
         **decisive(made, "evaluate"),
         "prompts": list(made.prompts),
         "base": base_digest(made.teacher.base, made.teacher.revision),
+        "precision": made.compute.precision,
     }
 
     def make(folder: Path, work: Path) -> None:
-        from jobs.work import make_report
+        import torch
 
-        make_report(made, student.path, teacher.path, shards.path, work, folder)
+        from naruto_add.data.shards import Shards
+        from naruto_add.evaluation.evaluate import evaluate as score
+
+        torch.set_num_threads(recipe.compute.workers * recipe.compute.threads_per_worker)
+        score(made, student.path, teacher.path, made.teacher.base, Shards(shards.path), work, folder)
 
     return stage("evaluate", run, "report", config, {"student": student, "teacher": teacher, "shards": shards}, make)
 
@@ -106,9 +111,9 @@ def export(recipe: Recipe, run: Path, student: Artifact, report: Artifact) -> Ar
     """Student and report -> bundle. The export section decides."""
 
     def make(folder: Path, work: Path) -> None:
-        from jobs.work import make_bundle
+        from naruto_add.export.bundle import export_bundle
 
-        make_bundle(recipe, student, report, folder)
+        export_bundle(recipe, student, report, folder)
 
     return stage("export", run, "bundle", decisive(recipe, "export"), {"student": student, "report": report}, make)
 
@@ -126,7 +131,11 @@ def stage(
     work = run / WORK / f"{verb}-{key[:12]}"
     with console.stage(verb, run / kind, artifact.is_current(run / kind, key)):
         return artifact.build(
-            run / kind, kind=kind, config=config, parents=parents, make=lambda folder: make(folder, work)
+            run / kind,
+            kind=kind,
+            config=config,
+            parents=parents,
+            make=lambda folder: make(folder.resolve(), work.resolve()),
         )
 
 

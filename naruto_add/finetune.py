@@ -117,6 +117,7 @@ class FineTune:
     def components(self) -> Components:
         """The averaged teacher as a base, adapters merged, to be saved."""
         base, unet = self.base, copy.deepcopy(self.player.ema)
+        assert isinstance(unet, UNet2DConditionModel)
         if self.config.lora_rank is not None:
             unet.fuse_lora()
             unet.unload_lora()

@@ -190,7 +190,7 @@ def check_caption(outcome: Outcome, limit: int, tokenizer: Tokenizer | None) -> 
     if outcome.reason:
         return outcome
     if not outcome.caption:
-        return replace(outcome, reason=Reason.NO_CAPTION, detail="no caption and no data.caption_model")
+        return replace(outcome, reason=Reason.NO_CAPTION, detail="neither metadata, sidecar nor caption model gave one")
     try:
         caption = captions.clean(outcome.caption)
     except Rejected as error:

@@ -20,8 +20,14 @@ class Estimate(NamedTuple):
 
 
 def resamples(count: int, size: int, seed: int) -> Tensor:
-    """Indices of `count` resamples of `size` images, int64 (count, size): a function of the three numbers alone."""
-    return torch.randint(size, (count, size), generator=rng.generator(seed, "evaluate/bootstrap", size))
+    """Indices of `count` resamples of `size` images, int64 (count, size): a function of the three numbers alone.
+
+    Where chance draws one image throughout, its last draw is another one: no score is defined for a single image.
+    """
+    rows = torch.randint(size, (count, size), generator=rng.generator(seed, "evaluate/bootstrap", size))
+    single = (rows == rows[:, :1]).all(dim=1)
+    rows[single, -1] = (rows[single, -1] + 1) % size
+    return rows
 
 
 def around(value: float, resampled: Tensor) -> Estimate:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 720, 380
-LEFT, RIGHT, TOP, BOTTOM = 64, 24, 16, 48
+LEFT, RIGHT, TOP, BOTTOM = 74, 24, 16, 48
 
 Point = tuple[float, float]
 

@@ -18,7 +18,7 @@ from naruto_add.evaluation.hardware import describe_hardware
 from naruto_add.evaluation.judge import SHIPPED, load_judge
 from naruto_add.evaluation.latency import latency
 from naruto_add.evaluation.observe import Observer
-from naruto_add.evaluation.painters import FewStepPainter, GuidedPainter
+from naruto_add.evaluation.painters import Easel, FewStepPainter, GuidedPainter
 from naruto_add.evaluation.plan import Cast, founding_orders, golden_orders, heldout_orders, shown_labels
 from naruto_add.evaluation.progress import Meter, console_meter
 from naruto_add.evaluation.report import Pictures, write_page
@@ -45,12 +45,13 @@ def evaluate(
     The three paths are diffusers folders (`base_path` also a name or hub id). What is drawn stays in `work`, so that
     the same call resumes. Raises UserError for models or weights that cannot be read.
     """
-    device = torch.device("cuda" if recipe.compute.gpus_per_worker else "cpu")
+    check_counts(shards)
+    device = torch.device("cuda" if recipe.compute.gpus_per_worker and torch.cuda.is_available() else "cpu")
     eyes = open_eyes(recipe.evaluate, device)
     judge = load_judge(judge_path, eyes.lite)
     observer = Observer(eyes, None if judge is None else judge.to(device), recipe.evaluate.batch_size)
-    check_counts(shards)
-    cast = load_cast(recipe, student_path, teacher_path, base_path, shards.size_px, device)
+    easel = Easel(shards.size_px, device, bf16=recipe.compute.precision == "bf16")
+    cast = load_cast(recipe, student_path, teacher_path, base_path, easel)
     setting = Setting(recipe, cast, shards, observer, work)
     drawn = draw(setting, meter or console_meter())
     seen = look(setting, drawn)
@@ -69,15 +70,13 @@ def check_counts(shards: Shards) -> None:
     ])  # fmt: skip
 
 
-def load_cast(
-    recipe: Recipe, student: Path, teacher: Path, base: str | Path, size_px: int, device: torch.device
-) -> Cast:
+def load_cast(recipe: Recipe, student: Path, teacher: Path, base: str | Path, easel: Easel) -> Cast:
     """The three models, ready to draw."""
     scale, timesteps = recipe.evaluate.guidance_scale, recipe.distill.student_timesteps
     return Cast(
-        student=FewStepPainter("student", load_components(student), size_px, device, timesteps),
-        teacher=GuidedPainter("teacher", load_components(teacher), size_px, device, scale),
-        base=GuidedPainter("base", load_components(base, recipe.teacher.revision), size_px, device, scale),
+        student=FewStepPainter("student", load_components(student), easel, timesteps),
+        teacher=GuidedPainter("teacher", load_components(teacher), easel, scale),
+        base=GuidedPainter("base", load_components(base, recipe.teacher.revision), easel, scale),
         config=recipe.evaluate,
     )
 

@@ -46,7 +46,7 @@ def autoencoded(shards: Shards, count: int, painter: Painter, judge: AttributeJu
 
 def through(painter: Painter, images: Tensor) -> Tensor:
     """8-bit pictures, encoded and decoded."""
-    pixels = to_pixels(images, painter.device)
+    pixels = to_pixels(images, painter.easel.device)
     return to_uint8(painter.decode(encode_images(painter.components.vae, pixels)))
 
 

@@ -38,16 +38,18 @@ def gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
 def frechet_estimate(features: Tensor, reference: Tensor, count: int, seed: int) -> Estimate:
     """`frechet_distance` with an interval over the images of `features`; the reference stays as it is."""
     mean, root = gaussian(reference)
-    rows = resamples(count, len(features), seed)
     features = features.double()
-    resampled = torch.stack([_resampled_distance(features[row], mean, root) for row in rows])
-    return around(frechet_distance(features, reference), resampled)
+    crossed = features @ root.T
+    rows = resamples(count, len(features), seed)
+    variable = torch.stack([varying_part(features[row], crossed[row], mean) for row in rows])
+    return around(frechet_distance(features, reference), variable)
 
 
-def _resampled_distance(features: Tensor, mean_b: Tensor, root_b: Tensor) -> Tensor:
-    mean_a, centred = features.mean(dim=0), features - features.mean(dim=0)
-    centred = centred / (len(features) - 1) ** 0.5
-    cross = centred @ root_b.T
-    cross = cross if cross.shape[0] <= cross.shape[1] else cross.T
-    covariance = torch.linalg.eigvalsh(cross @ cross.T).clamp(min=0).sqrt().sum()
-    return (mean_a - mean_b).square().sum() + centred.square().sum() + root_b.square().sum() - 2 * covariance
+def varying_part(features: Tensor, crossed: Tensor, mean: Tensor) -> Tensor:
+    """The distance of a resample, but for the reference's own trace; `crossed` (N, K) is `features` times its root."""
+    own_mean, degrees = features.mean(dim=0), len(features) - 1
+    cross = (crossed - crossed.mean(dim=0)) / degrees**0.5
+    narrow = cross if cross.shape[0] <= cross.shape[1] else cross.T
+    covariance = torch.linalg.eigvalsh(narrow @ narrow.T).clamp(min=0).sqrt().sum()
+    variance = (features - own_mean).square().sum() / degrees
+    return (own_mean - mean).square().sum() + variance - 2 * covariance

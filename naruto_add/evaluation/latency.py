@@ -40,13 +40,15 @@ def latency(painter: Painter, steps: int, caption: str, repeats: int) -> Split:
 def once(painter: Painter, steps: int, caption: str) -> Split:
     """Draw one picture and time its phases."""
     x_T, noises = painter.noise(0, [0], steps)
-    times = [clock(painter.device)]
-    text = painter.embed([caption])
-    times.append(clock(painter.device))
-    latents = painter.denoise(text, x_T, noises, steps)
-    times.append(clock(painter.device))
-    painter.decode(latents)
-    times.append(clock(painter.device))
+    device = painter.easel.device
+    with painter.easel.context():
+        times = [clock(device)]
+        text = painter.embed([caption])
+        times.append(clock(device))
+        latents = painter.denoise(text, x_T, noises, steps)
+        times.append(clock(device))
+        painter.decode(latents)
+        times.append(clock(device))
     return Split(*(after - before for before, after in pairwise(times)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -24,16 +25,31 @@ class Text(NamedTuple):
     empty: Tensor | None
 
 
+@dataclass(frozen=True)
+class Easel:
+    """How large pictures are, and what they are drawn on."""
+
+    size_px: int
+    device: torch.device
+    bf16: bool = False
+    """Run the networks in bfloat16 where that is safe."""
+
+    def context(self) -> torch.autocast:
+        """Mixed precision where it is wanted."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+
 class Painter(ABC):
     """A text-to-image model with all its settings but the number of steps."""
 
-    def __init__(self, name: str, components: Components, size_px: int, device: torch.device) -> None:
+    def __init__(self, name: str, components: Components, easel: Easel) -> None:
         self.name = name
         self.components = components
-        self.device = device
-        for module in (components.unet, components.vae, components.text_encoder):
-            module.to(device)
-        blank = torch.zeros(1, 3, size_px, size_px, device=device)
+        self.easel = easel
+        components.text_encoder.to(easel.device)
+        for convolutional in (components.unet, components.vae):
+            convolutional.to(easel.device, memory_format=torch.channels_last)
+        blank = torch.zeros(1, 3, easel.size_px, easel.size_px, device=easel.device)
         self.latent_shape = tuple(encode_images(components.vae, blank).shape[1:])
         self.digest = components_digest(components)
 
@@ -58,7 +74,7 @@ class Painter(ABC):
         """x_T and the fresh noises of the images at `positions`: the same for every model."""
         x_T = initial_noise(self.latent_shape, seed, positions)
         fresh = renoise_noises(self.latent_shape, seed, positions, steps)
-        return x_T.to(self.device), [noise.to(self.device) for noise in fresh]
+        return x_T.to(self.easel.device), [noise.to(self.easel.device) for noise in fresh]
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
@@ -68,22 +84,21 @@ class Painter(ABC):
     def draw(self, captions: Sequence[str], positions: Sequence[int], steps: int, seed: int) -> Tensor:
         """Pictures (B, 3, H, W), uint8 on CPU; `positions` address their noise."""
         x_T, noises = self.noise(seed, positions, steps)
-        return to_uint8(self.decode(self.denoise(self.embed(captions), x_T, noises, steps)))
+        with self.easel.context():
+            return to_uint8(self.decode(self.denoise(self.embed(captions), x_T, noises, steps)))
 
 
 class GuidedPainter(Painter):
     """A diffusion model under classifier-free guidance: the teacher, or the untouched base."""
 
-    def __init__(
-        self, name: str, components: Components, size_px: int, device: torch.device, guidance_scale: float
-    ) -> None:
-        super().__init__(name, components, size_px, device)
+    def __init__(self, name: str, components: Components, easel: Easel, guidance_scale: float) -> None:
+        super().__init__(name, components, easel)
         self.guidance_scale = guidance_scale
 
     @property
     def settings(self) -> Mapping[str, object]:
         """See `Painter.settings`."""
-        return {"sampler": "dpmsolver++ 2M", "guidance_scale": self.guidance_scale}
+        return {"sampler": "dpmsolver++ 2M", "guidance_scale": self.guidance_scale, "bf16": self.easel.bf16}
 
     def embed(self, captions: Sequence[str]) -> Text:
         """See `Painter.embed`."""
@@ -104,17 +119,15 @@ class GuidedPainter(Painter):
 class FewStepPainter(Painter):
     """The distilled student, without guidance."""
 
-    def __init__(
-        self, name: str, components: Components, size_px: int, device: torch.device, timesteps: Sequence[int]
-    ) -> None:
-        super().__init__(name, components, size_px, device)
+    def __init__(self, name: str, components: Components, easel: Easel, timesteps: Sequence[int]) -> None:
+        super().__init__(name, components, easel)
         self.timesteps = tuple(timesteps)
         self.schedule = load_schedule(components.scheduler_config)
 
     @property
     def settings(self) -> Mapping[str, object]:
         """See `Painter.settings`."""
-        return {"sampler": "few steps", "timesteps": list(self.timesteps)}
+        return {"sampler": "few steps", "timesteps": list(self.timesteps), "bf16": self.easel.bf16}
 
     def embed(self, captions: Sequence[str]) -> Text:
         """See `Painter.embed`."""

@@ -13,7 +13,7 @@ from naruto_add.config import ExportConfig
 
 CARD = "README.md"
 TEMPLATE = "card.md.j2"
-ROLES = {"distribution": "distances (fd, kid)", "perceptual": "LPIPS", "judge": "prompt accuracy"}
+ROLES = {"distribution": "FD and KD", "perceptual": "perceptual and diversity", "judge": "accuracy"}
 
 
 def write_card(
@@ -72,4 +72,6 @@ def figure(value: float | None) -> str:
     """A score in four digits; a dash where it does not apply."""
     if value is None:
         return "-"
-    return str(value) if isinstance(value, int) else f"{value:.4g}"
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -18,7 +18,7 @@ import torch
 from diffusers import LatentConsistencyModelPipeline, LCMScheduler, UNet2DConditionModel
 
 from naruto_add.errors import UserError
-from naruto_add.models.load import Components, quiet
+from naruto_add.models.load import Components, forget_places, quiet, write_for_transformers_4
 
 GUIDANCE_EMBEDDING = 256
 """Width of the pipeline's embedding of the guidance scale, as in every latent consistency model."""
@@ -50,6 +50,8 @@ def write_bundle(student: Components, num_timesteps: int, folder: Path) -> None:
             requires_safety_checker=False,
         )
         pipeline.save_pretrained(folder, safe_serialization=True)
+    forget_places(folder)
+    write_for_transformers_4(folder)
 
 
 def few_step_scheduler(config: Mapping[str, Any], num_timesteps: int) -> LCMScheduler:

@@ -148,7 +148,16 @@ def save_components(components: Components, folder: Path, dtype: torch.dtype = t
     with quiet():
         pipeline.save_pretrained(folder, safe_serialization=True)
     write_json(folder / PARTS["scheduler"][0], components.scheduler_config)
+    forget_places(folder)
     write_for_transformers_4(folder)
+
+
+def forget_places(folder: Path) -> None:
+    """Take the folders that parts were loaded from out of their configs, so that equal models give equal files."""
+    for path in folder.glob("*/config.json"):
+        config = read_json(path)
+        assert config is not None, "diffusers and transformers have just written it"
+        write_json(path, {key: value for key, value in config.items() if key != "_name_or_path"})
 
 
 def write_for_transformers_4(folder: Path) -> None:

@@ -8,12 +8,12 @@ import ray
 
 from naruto_add.config import ComputeConfig
 from naruto_add.errors import raise_all
-from naruto_add.on_ray.data import starvation
+from naruto_add.on_ray.capacity import local_cpus, starvation
 
-MIN_CPUS = 2
-"""What a local Ray is told to have at least: the trainers' half and a place for Ray Data."""
 TRAIN_ENV = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5", "RAY_TRAIN_METRICS_ENABLED": "0"}
 """How soon Ray Train sees that workers have started or ended; and no metrics for a dashboard that is not there."""
+JOB_ADDRESS = "RAY_ADDRESS"
+"""Set by Ray in the jobs that it runs."""
 LARGEST_HEAP_BLOCK = 32 * 2**20
 
 
@@ -31,27 +31,24 @@ def worker_env(compute: ComputeConfig) -> dict[str, str]:
 
 
 def start(compute: ComputeConfig) -> None:
-    """Join the cluster at `compute.address`, or start Ray here (no dashboard, loopback only); once per process."""
+    """Join the cluster at `compute.address` (or of the Ray job that this is), or start Ray here; once per process.
+
+    A Ray of our own has no dashboard, keeps Ray's token authentication, and ends with this process; another one that
+    happens to run on this machine is left alone.
+    """
     if ray.is_initialized():
         return
     os.environ.update(TRAIN_ENV)
-    if compute.address is not None:
-        ray.init(address=compute.address, logging_level="ERROR", log_to_driver=False)
-        return
-    cpus = local_cpus()
-    ray.init(num_cpus=cpus, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    quiet = {"logging_level": "ERROR", "log_to_driver": False}
+    if is_ours(compute):
+        ray.init(address="local", num_cpus=local_cpus(), include_dashboard=False, **quiet)
+    else:
+        ray.init(address=compute.address or os.environ[JOB_ADDRESS], **quiet)
 
 
-def local_cpus() -> int:
-    """The CPUs that a local Ray is told to have."""
-    return max(os.cpu_count() or 1, MIN_CPUS)
-
-
-def check(compute: ComputeConfig) -> list[str]:
-    """What would hang or fail for lack of CPUs or GPUs, before anything starts; for a cluster, see `require`."""
-    if compute.launcher != "ray" or compute.address is not None:
-        return []
-    return starvation({"CPU": local_cpus()}, compute.workers, compute.cpus_per_worker)
+def is_ours(compute: ComputeConfig) -> bool:
+    """Whether Ray is ours to start: no cluster is named, and this is no job of one."""
+    return compute.address is None and JOB_ADDRESS not in os.environ
 
 
 def require(compute: ComputeConfig) -> None:

@@ -5,7 +5,7 @@ Both keep the order of rows (`preserve_order`), so their results are those of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -19,6 +19,7 @@ from naruto_add.data.ingest import Item
 from naruto_add.data.prepare import Outcome
 from naruto_add.data.view import View
 from naruto_add.errors import UserError
+from naruto_add.on_ray.capacity import READ_CPUS
 from naruto_add.on_ray.tasks import FAILED, process_rows, read_rows
 
 ITEMS_PER_TASK = 64
@@ -28,8 +29,6 @@ MOST_TASKS = 1024
 """Of one feed; longer trainings have longer tasks, whose rows arrive in parts."""
 PART_BYTES = 16 * 2**20
 """Of the rows that a reading task hands over at once."""
-READ_CPUS = 0.25
-"""Ray's reservation for reading training rows: light work that must find a place beside the training workers."""
 
 
 def ray_map(function: Callable[[Item], Outcome], items: Sequence[Item]) -> Iterator[Outcome]:
@@ -76,20 +75,3 @@ def ordered(data: ray.data.Dataset) -> ray.data.Dataset:
     data.context.enable_progress_bars = False
     data.context.target_max_block_size = PART_BYTES
     return data
-
-
-def starvation(cluster: Mapping[str, float], workers: int, cpus_per_worker: float) -> list[str]:
-    """Whether training workers would leave no CPU for Ray Data, which then waits for ever without a word.
-
-    `cluster` is `ray.cluster_resources()`.
-    """
-    cpus = cluster.get("CPU", 0.0)
-    left = cpus - workers * cpus_per_worker
-    if left >= READ_CPUS * workers:
-        return []
-    fits = max(0.0, np.floor((cpus / workers - READ_CPUS) * 20) / 20)
-    advice = f"Set compute.cpus_per_worker to {fits:g}" if fits > 0 else "Set compute.workers to fewer"
-    return [
-        f"{workers} workers with {cpus_per_worker:g} CPUs each leave {max(0.0, left):g} of {cpus:g} CPUs for Ray Data, "
-        f"which needs {READ_CPUS * workers:g}; training would wait for ever. {advice}, or add machines."
-    ]

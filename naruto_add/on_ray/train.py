@@ -21,15 +21,15 @@ from naruto_add.errors import UserError
 from naruto_add.training.guards import STOP, TrainingStopped, in_main_thread
 from naruto_add.training.pace import total_images
 from naruto_add.training.telemetry import Follower, console_sink
+from naruto_add.training.world import World
 
 Worker = Callable[[dict[str, Any]], None]
 
-MISTAKE = "mistake.json"
-"""Where a worker leaves the user's mistake for the driver."""
+MISTAKE = "mistake-*.json"
+"""Where workers leave the user's mistake for the driver, each rank its own."""
 LATENTS = "latents"
 """The latent cache beside the work folders: fine-tuning and distillation share it."""
 MAX_FAILURES = 3
-MISTAKES: dict[str, type[UserError]] = {"UserError": UserError, "TrainingStopped": TrainingStopped}
 
 
 def train_teacher(recipe: Recipe, shards: Path, work: Path, out: Path) -> None:
@@ -57,11 +57,15 @@ def run(compute: ComputeConfig, worker: Worker, config: dict[str, Any], name: st
     UserError or TrainingStopped that a worker raised.
     """
     work.mkdir(parents=True, exist_ok=True)
-    for leftover in (MISTAKE, STOP):
-        (work / leftover).unlink(missing_ok=True)
+    for leftover in (*work.glob(MISTAKE), work / STOP):
+        leftover.unlink(missing_ok=True)
     if compute.launcher == "inline":
         worker(config)
         return
+    from naruto_add.on_ray import cluster
+
+    cluster.start(compute)  # first, for it sets a signal handler of its own
+    cluster.require(compute)
     with Follower(work, console_sink(name), total), stop_file_on_sigterm(work):
         fit(compute, worker, config, name, work)
     raise_mistake(work)
@@ -70,16 +74,15 @@ def run(compute: ComputeConfig, worker: Worker, config: dict[str, Any], name: st
 def fit(compute: ComputeConfig, worker: Worker, config: dict[str, Any], name: str, work: Path) -> None:
     """One Ray Train run; returns when all workers have ended, raises if they failed more than three times."""
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchConfig
 
     from naruto_add.on_ray import cluster
+    from naruto_add.on_ray.trainer import trainer_class
 
-    cluster.start(compute)
-    cluster.require(compute)
     on_gpu = compute.gpus_per_worker > 0
     resources = {"CPU": compute.cpus_per_worker} | ({"GPU": compute.gpus_per_worker} if on_gpu else {})
     logging.getLogger("ray").setLevel(logging.ERROR)
-    TorchTrainer(
+    trainer_class(compute)(
         guarded,
         train_loop_config={"worker": worker, "config": config, "work": str(work)},
         torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo"),
@@ -103,24 +106,22 @@ def guarded(plain: dict[str, Any]) -> None:
     others would wait for it for ever: it is raised, Ray ends them all, and the restart finds the mistake and returns.
     """
     work = Path(plain["work"])
-    if (work / MISTAKE).exists():
+    if any(work.glob(MISTAKE)):
         return
     try:
         plain["worker"](plain["config"])
     except UserError as mistake:
-        write_json(work / MISTAKE, {"kind": type(mistake).__name__, "message": str(mistake)})
+        left = work / MISTAKE.replace("*", str(World.current().rank))
+        write_json(left, {"stopped": isinstance(mistake, TrainingStopped), "message": str(mistake)})
         if not isinstance(mistake, TrainingStopped):
             raise
 
 
 def raise_mistake(work: Path) -> None:
     """Raise what a worker left, as itself."""
-    path = work / MISTAKE
-    if not path.exists():
-        return
-    found = json.loads(path.read_text(encoding="utf-8"))
-    path.unlink()
-    raise MISTAKES[found["kind"]](found["message"])
+    for path in sorted(work.glob(MISTAKE)):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        raise (TrainingStopped if found["stopped"] else UserError)(found["message"])
 
 
 @contextmanager
@@ -131,6 +132,7 @@ def stop_file_on_sigterm(work: Path) -> Iterator[None]:
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
+        """The signal handler."""
         (work / STOP).touch()
 
     previous = signal.signal(signal.SIGTERM, ask)

@@ -5,6 +5,7 @@ Nothing of Ray is imported here unless the recipe asks for it, so that `inline` 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,7 @@ def finetune_worker(config: dict[str, Any]) -> None:
     device = prepare(job.recipe.compute)
 
     def build(base: Components) -> Trained:
+        """The method with its player."""
         recipe, precision = job.recipe, job.recipe.compute.precision
         return build_finetune(recipe.teacher, base, recipe.distill.size, recipe.seed, TorchEngine, device, precision)
 
@@ -87,6 +89,7 @@ def distill_worker(config: dict[str, Any]) -> None:
     device = prepare(job.recipe.compute)
 
     def build(base: Components) -> Trained:
+        """The method with its players."""
         recipe, compute = job.recipe, job.recipe.compute
         features, engine = load_features(recipe.distill.features), choose_engine(compute.zero_stage)
         return build_add(recipe.distill, base, features, recipe.seed, engine, device, compute.precision)
@@ -98,6 +101,7 @@ def prepare(compute: ComputeConfig) -> torch.device:
     """Set the threads of this worker and return its device."""
     torch.set_num_threads(compute.threads_per_worker)
     if not compute.gpus_per_worker:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # or DeepSpeed, once imported, says on stdout that it looked
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise UserError(
@@ -117,6 +121,7 @@ def work(
     recipe, world = job.recipe, World.current()
     base, shards = load_components(job.base, job.revision), Shards(job.shards)
     cache = encode_together(shards, base, job.latents, world, device)
+    base.unet.register_to_config(sample_size=cache.latents([0]).shape[-1])  # the shards' size, for previews and export
     method = build(base)
     view = View(shards, cache, recipe.seed, optim.batch_size, world.rank, world.size, method.needs_pixels)
     feed, reporter = make_feed(view, recipe.compute), make_reporter(job, world)
@@ -153,5 +158,5 @@ def make_reporter(job: Job, world: World) -> Reporter:
     """Rank 0 writes the files; in this process it also draws the progress (elsewhere the driver does)."""
     if not world.leads:
         return Reporter()
-    console = [console_sink(job.work.name)] if job.recipe.compute.launcher == "inline" else []
+    console = [console_sink(job.work.name.partition("-")[0])] if job.recipe.compute.launcher == "inline" else []
     return Reporter([*file_sinks(job.work), *console])

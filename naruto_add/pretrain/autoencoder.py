@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderTiny
 from diffusers.training_utils import EMAModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from naruto_add.models.features import FeatureNet
 from naruto_add.pretrain import checkpoint
@@ -21,16 +22,19 @@ from naruto_add.rng import address, integers
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderConfig:
-    """`images` counts crops; one crop of 64 px costs a quarter of an image."""
+    """`images` counts crops; one crop of 64 px costs a quarter of an image. Small batches: steps count, not images."""
 
     images: int
-    batch_size: int = 32
+    part: Literal["whole", "decoder"] = "whole"
+    """First the whole by L1 alone; then, the encoder frozen (latents may be cached), the decoder by both distances."""
+    batch_size: int = 8
     crop_px: int = 64
-    learning_rate: float = 1.5e-3
-    perceptual_weight: float = 1.0
+    learning_rate: float = 4e-3
+    l1_weight: float = 3.0
+    perceptual_weight: float = 0.0
     latent_weight: float = 1e-3
     latent_noise: float = 0.05
-    checkpoint_images: int = 9600
+    checkpoint_images: int = 4000
     seed: int = 0
 
 
@@ -61,6 +65,35 @@ def learning_rate(config: AutoencoderConfig, seen: int) -> float:
     return config.learning_rate * min(share / 0.02, 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
 
 
+class Muon(torch.optim.Muon):
+    """Muon (Jordan et al. 2024) for convolutions: each weight is orthogonalised as a matrix (out, h * w * in).
+
+    The autoencoder has no norm layers; with Adam it is still blurry where Muon has long become sharp.
+    """
+
+    def __init__(self, model: nn.Module, rate: float) -> None:
+        self.weights = [p for p in model.parameters() if p.ndim == 4 and p.requires_grad]
+        flat = [nn.Parameter(as_matrix(weight.data)) for weight in self.weights]
+        super().__init__(flat, lr=rate, momentum=0.95, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+
+    def step(self) -> None:  # type: ignore[override]
+        """One update from the gradients of the convolutions; the matrices share their memory."""
+        for flat, weight in zip(self.param_groups[0]["params"], self.weights, strict=True):
+            assert weight.grad is not None
+            flat.grad = as_matrix(weight.grad)
+        super().step()
+
+
+def as_matrix(weight: Tensor) -> Tensor:
+    """A channels-last convolution's weight (out, in, h, w) as (out, h * w * in), without a copy."""
+    return weight.permute(0, 2, 3, 1).flatten(1)
+
+
+def adam_for_biases(model: nn.Module, rate: float) -> torch.optim.Adam:
+    """Adam for what is not a matrix."""
+    return torch.optim.Adam([p for p in model.parameters() if p.ndim != 4 and p.requires_grad], lr=rate, betas=(0.9, 0.99))
+
+
 def train_autoencoder(
     model: AutoencoderTiny,
     features: FeatureNet,
@@ -70,30 +103,31 @@ def train_autoencoder(
     report: Callable[[dict[str, float]], None],
 ) -> AutoencoderTiny:
     """Train on uint8 images (N, 3, H, W) and return the model with averaged weights; the newest checkpoint resumes."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
+    model.encoder.requires_grad_(config.part == "whole")
+    optimizers = [Muon(model, config.learning_rate), adam_for_biases(model, config.learning_rate)]
     ema = EMAModel(model.parameters(), decay=0.999)
-    seen = checkpoint.load(folder, model, optimizer, ema)
+    seen = checkpoint.load(folder, model, optimizers, ema)
     started = time.perf_counter()
     while seen < config.images:
         positions = list(range(seen, seen + config.batch_size))
         ids = integers(len(images), config.seed, "autoencoder/id", positions)
         pixels = crops(images, ids, config, positions).to(memory_format=torch.channels_last)
-        metrics = step(model, features, pixels, optimizer, learning_rate(config, seen), config, seen)
+        metrics = step(model, features, pixels, optimizers, learning_rate(config, seen), config, seen)
         ema.step(model.parameters())
         seen += config.batch_size
-        if seen // config.batch_size % 50 == 0:
+        if seen // config.batch_size % 100 == 0:
             report({"images": seen, "seconds": time.perf_counter() - started, **metrics})
         if seen % config.checkpoint_images < config.batch_size or seen >= config.images:
-            checkpoint.save(folder, model, optimizer, ema, seen)
+            checkpoint.save(folder, model, optimizers, ema, seen)
     ema.copy_to(model.parameters())
-    return model
+    return model.requires_grad_(True)
 
 
 def step(
     model: AutoencoderTiny,
     features: FeatureNet,
     pixels: Tensor,
-    optimizer: torch.optim.Adam,
+    optimizers: Sequence[torch.optim.Optimizer],
     rate: float,
     config: AutoencoderConfig,
     seen: int,
@@ -103,12 +137,13 @@ def step(
     latents = model.encode(pixels).latents
     noise = torch.randn(latents.shape, generator=generator)
     decoded = model.decode(latents + config.latent_noise * noise).sample
-    l1, perceptual = F.l1_loss(decoded, pixels), perceptual_distance(features, decoded, pixels)
+    l1 = F.l1_loss(decoded, pixels)
+    perceptual = perceptual_distance(features, decoded, pixels) if config.perceptual_weight else torch.zeros(())
     penalty = latent_penalty(latents)
-    loss = l1 + config.perceptual_weight * perceptual + config.latent_weight * penalty
-    optimizer.param_groups[0]["lr"] = rate
-    optimizer.zero_grad(set_to_none=True)
+    loss = config.l1_weight * l1 + config.perceptual_weight * perceptual + config.latent_weight * penalty
+    model.zero_grad(set_to_none=True)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
+    for optimizer in optimizers:
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.step()
     return {"l1": l1.item(), "perceptual": perceptual.item(), "penalty": penalty.item(), "std": latents.std().item()}

@@ -35,7 +35,7 @@ class BaseConfig:
     text_dropout: float = 0.1
     compact_share: float = 0.5
     ema_decay: float = 0.999
-    checkpoint_images: int = 9600
+    checkpoint_images: int = 3200
     seed: int = 0
 
 
@@ -68,7 +68,7 @@ def train_base(
     both = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder}).train()
     optimizer = torch.optim.AdamW(both.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
     ema = EMAModel(both.parameters(), decay=config.ema_decay)
-    seen = checkpoint.load(folder, both, optimizer, ema)
+    seen = checkpoint.load(folder, both, [optimizer], ema)
     started = time.perf_counter()
     while seen < config.images:
         positions = list(range(seen, seen + config.batch_size))
@@ -85,7 +85,7 @@ def train_base(
             seconds = time.perf_counter() - started
             report({"images": seen, "seconds": seconds, f"loss/{path}": loss.item(), "grad_norm": norm.item()})
         if seen % config.checkpoint_images < config.batch_size or seen >= config.images:
-            checkpoint.save(folder, both, optimizer, ema, seen)
+            checkpoint.save(folder, both, [optimizer], ema, seen)
     ema.copy_to(both.parameters())
 
 

@@ -84,7 +84,7 @@ class TorchEngine:
         self.world = World.current()
         self.parameters = trainable(module)
         self.adamw = adamw(self.parameters, optim)
-        share_weights([*module.parameters(), *module.buffers()], self.world)
+        share([*module.parameters(), *module.buffers()], self.world)
 
     def backward(self, loss: Tensor) -> None:
         """See `Engine.backward`."""
@@ -160,8 +160,8 @@ def average(tensors: list[Tensor], world: World) -> None:
 
 
 @torch.no_grad()
-def share_weights(tensors: Iterable[Tensor], world: World) -> None:
-    """Give all ranks rank 0's values."""
+def share(tensors: Iterable[Tensor], world: World) -> None:
+    """Give rank 0's values to all ranks."""
     if world.size > 1:
         for tensor in tensors:
             dist.broadcast(tensor, src=0)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from naruto_add.config import OptimConfig
 from naruto_add.errors import UserError
-from naruto_add.training.engine import Engine, EngineFactory, Moments, NonFinite, TorchEngine
+from naruto_add.training.engine import Engine, EngineFactory, Moments, NonFinite, TorchEngine, share
 from naruto_add.training.pace import ema_decay
 from naruto_add.training.world import World
 
@@ -43,13 +43,17 @@ class Player:
         self.engine.backward(loss)
 
     def step(self, lr: float) -> float:
-        """Update weights and average; returns the gradient norm. Raises NonFinite on all ranks before any change."""
+        """Update weights and average; returns the gradient norm. Raises NonFinite on all ranks before any change.
+
+        Buffers (spectral norms, batch statistics) become rank 0's, so that all ranks are the same after every step.
+        """
         here = bool(self._bad)
         if self.world.any(here):
             raise NonFinite(self.name, here)
         norm = self.engine.step(lr)
         if not math.isfinite(norm):
             raise NonFinite(self.name, here=True)
+        share(self.module.buffers(), self.world)
         self._average()
         return norm
 

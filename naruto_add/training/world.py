@@ -66,7 +66,7 @@ class World:
         if self.size > 1:
             self.any(False)
 
-    def reduce(self, tensor: Tensor, how: dist.ReduceOp) -> Tensor:
+    def reduce(self, tensor: Tensor, how: dist.ReduceOp.RedOpType) -> Tensor:
         """The tensor reduced over the ranks, on CPU."""
         if self.size == 1:
             return tensor

@@ -164,7 +164,7 @@ def set_moments(parameter: nn.Parameter, moments: Moments, stage: int) -> None:
             utils.safe_set_local_optimizer_state(parameter, piece_of(parameter, moments[name]), name)
 
 
-def piece_of(parameter: nn.Parameter, value: Tensor) -> Tensor:
+def piece_of(parameter: Any, value: Tensor) -> Tensor:
     """The piece of a whole value for this rank, as ZeRO-3 cuts it: equal flat pieces, the last padded with zeros."""
     size = parameter.ds_tensor.numel()
     flat = torch.zeros(size * dist.get_world_size(), device=parameter.device)

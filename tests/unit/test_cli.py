@@ -65,18 +65,25 @@ def test_flags_are_read_with_several_values_and_equals_signs() -> None:
 
 def test_mistakes_of_all_kinds_come_together_and_exit_with_2(capsys: CaptureFixture[str], tmp_path: Path) -> None:
     words = ["distill", "--recipe", "smoke", "--run", str(tmp_path / "run")]
-    wrong = ["--data.source", "x", "--distill.siz", "tiny", "--seed", "-1", "--distill.optim.batch-size", "7"]
+    wrong = ["--distill.siz", "tiny", "--seed", "-1", "--distill.optim.batch-size", "7", "--export.steps", "3"]
 
     assert main([*words, *wrong]) == 2
 
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "4 problems" in captured.err and "Traceback" not in captured.err
-    assert "--data.source has no effect on distill" in captured.err
+    assert "export.steps: should be 1, 2 or 4, not 3" in captured.err
     assert "did you mean distill.size?" in captured.err
     assert "seed: should be greater than or equal to 0" in captured.err
     assert "must be a multiple of compute.workers" in captured.err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_setting_of_another_stage_is_answered_with_a_warning(
+    capsys: CaptureFixture[str], tmp_path: Path
+) -> None:
+    main(["finetune", "--recipe", "smoke", "--run", str(tmp_path), "--distill.size", "tiny"])
+    assert "warning: --distill.size has no effect on finetune" in capsys.readouterr().err
 
 
 def test_unknown_verbs_and_missing_arguments_exit_with_2(capsys: CaptureFixture[str]) -> None:

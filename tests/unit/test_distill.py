@@ -161,6 +161,22 @@ def test_a_step_reports_all_terms() -> None:
     assert log["logit_gap"] == pytest.approx(log["d_real"] - log["d_fake"], abs=1e-5)
 
 
+@pytest.mark.parametrize("config", [V_ZERO_SNR, EPSILON])
+def test_the_student_denoises_real_latents_at_its_timesteps(config: dict[str, object]) -> None:
+    """Section 3.1: x_s = alpha_s x0 + sigma_s eps, pure noise at the last timestep, and x_hat is its guess of x0."""
+    add = make(scheduler_config=config)
+    schedule, seen, positions = add.judges.schedule, Recorder(add.student.module), list(range(8))
+    batch = batch_of(positions)
+    x_hat, knows_x0 = add._guess(batch, seed=3)
+    t = draw_timesteps(rng.uniform(3, "student-timestep", positions), (249, 499, 749, 999), 0.25)
+    eps = rng.normal((4, 8, 8), 3, "student-noise", positions)
+    x_s = torch.where((t == 999).view(-1, 1, 1, 1), eps, schedule.add_noise(batch.latents, eps, t))
+    assert torch.equal(seen.inputs[0], x_s) and len(t.unique()) > 2
+    output = add.student.module(x_s, t, encoder_hidden_states=batch.text).sample
+    torch.testing.assert_close(x_hat, schedule.to_x0(output, x_s, t))
+    assert torch.equal(knows_x0, t != 999)
+
+
 def test_accumulation_changes_nothing() -> None:
     whole, parts = make(), make(replace(CONFIG, optim=replace(OPTIM, accumulation=2)))
     first, second = whole.step(BATCH, STATE), parts.step(BATCH, STATE)

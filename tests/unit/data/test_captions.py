@@ -3,16 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import (
-    BertTokenizer,
-    BlipConfig,
-    BlipForConditionalGeneration,
-    BlipImageProcessor,
-    BlipProcessor,
-)
 
 from naruto_add.data import captions
 from naruto_add.data.captions import clean, count_tokens, cut, token_limit
@@ -74,26 +66,6 @@ def test_the_most_whole_words_that_fit_are_kept(words: list[str], limit: int) ->
     assert text.startswith(short)
     assert kept == 1 or count_tokens(short, tiny_tokenizer()) <= limit
     assert kept == len(words) or count_tokens(" ".join(words[: kept + 1]), tiny_tokenizer()) > limit
-
-
-@pytest.fixture(scope="module")
-def blip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BLIP of random weights, saved as its users save theirs."""
-    folder = tmp_path_factory.mktemp("blip")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ninja", "fire", "forest", "moon", "rain"]
-    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    text = {**sizes, "encoder_hidden_size": 16, "vocab_size": len(words), "bos_token_id": 2, "eos_token_id": 3}
-    vision = {**sizes, "image_size": 32, "patch_size": 8}
-    config = BlipConfig(
-        text_config={**text, "pad_token_id": 0, "sep_token_id": 3}, vision_config=vision, projection_dim=16
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        BlipForConditionalGeneration(config).save_pretrained(folder)
-    (folder / "vocab.txt").write_text("\n".join(words))
-    tokenizer = BertTokenizer(str(folder / "vocab.txt"))
-    BlipProcessor(BlipImageProcessor(size={"height": 32, "width": 32}), tokenizer).save_pretrained(folder)
-    return folder
 
 
 def test_a_model_captions_what_has_no_caption(blip: Path) -> None:

@@ -179,3 +179,12 @@ def test_a_full_disk_is_told_before_the_work(
     with pytest.raises(UserError, match=r"0\.0 GB free"):
         prepared(tmp_path / "out", source)
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_caption_model_captions_what_has_none(tmp_path: Path, source: DataConfig, blip: Path) -> None:
+    for name in ("metadata.jsonl", "z/moving.txt", "z/tiny.txt", "z/broken.txt", "z/again.txt"):
+        (Path(source.source) / name).unlink()
+    shards = prepared(tmp_path / "out", replace(source, caption_model=str(blip)))
+    assert shards.count("train") + shards.count("heldout") == 21  # z/silent.png too
+    assert set(" ".join(shards.captions("train")).split()) <= {"ninja", "fire", "forest", "moon", "rain"}
+    assert quarantine(shards.path)["z/empty.png"][0] == "empty_caption"

@@ -32,12 +32,12 @@ def entries(first: int, count: int, known: bool = True) -> Iterator[Entry]:
         yield Entry(buffer.getvalue(), "png", meta)
 
 
-def make_shards(folder: Path, known: bool = True) -> Shards:
+def make_shards(folder: Path, known: bool = True, heldout: int = HELDOUT) -> Shards:
     """A shards folder."""
     folder.mkdir(parents=True)
     splits = {
         "train": write_split(folder, "train", entries(0, TRAIN, known), 4),
-        "heldout": write_split(folder, "heldout", entries(100, HELDOUT, known), 4),
+        "heldout": write_split(folder, "heldout", entries(100, heldout, known), 4),
     }
     write_index(folder, tiny.SIZE_PX, splits)
     return Shards(folder)

@@ -14,6 +14,12 @@ def test_resamples_depend_on_their_address_alone() -> None:
     assert first.min() >= 0 and first.max() < 8
 
 
+def test_no_resample_holds_one_image_alone() -> None:
+    rows = resamples(500, 3, seed=0)
+    assert all(len(set(row)) > 1 for row in rows.tolist())
+    assert resamples(2, 1, seed=0).tolist() == [[0], [0]]
+
+
 def test_interval_of_a_mean_is_as_wide_as_theory_says() -> None:
     values = torch.randn(400, generator=torch.Generator().manual_seed(0))
     estimate = mean_estimate(values, 4000, seed=0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
-from naruto_add.evaluation.frechet import _resampled_distance, frechet_distance, frechet_estimate, gaussian
+from naruto_add.evaluation.frechet import frechet_distance, frechet_estimate, gaussian, varying_part
 
 
 def features(count: int, size: int, seed: int, shift: float = 0.0) -> torch.Tensor:
@@ -39,9 +39,12 @@ def test_is_symmetric_and_has_a_floor_that_falls_with_n() -> None:
     assert frechet_distance(few, many) > 5 * frechet_distance(other, many)
 
 
-def test_bootstrap_computes_the_same_distance() -> None:
-    a, b = features(30, 48, 0), features(70, 48, 1)
-    assert _resampled_distance(a, *gaussian(b)).item() == pytest.approx(frechet_distance(a, b), rel=1e-6)
+@pytest.mark.parametrize(("n", "m", "size"), [(30, 70, 48), (200, 70, 24)])
+def test_bootstrap_computes_the_same_distance(n: int, m: int, size: int) -> None:
+    a, b = features(n, size, 0), features(m, size, 1)
+    mean, root = gaussian(b)
+    whole = varying_part(a, a @ root.T, mean) + root.square().sum()
+    assert whole.item() == pytest.approx(frechet_distance(a, b), rel=1e-6)
 
 
 def test_interval_surrounds_the_score_and_depends_on_the_seed_alone() -> None:

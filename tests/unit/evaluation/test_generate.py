@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from naruto_add.evaluation.generate import Gallery, Order, Prompts, Studio
-from naruto_add.evaluation.painters import FewStepPainter, GuidedPainter, Painter
+from naruto_add.evaluation.painters import Easel, FewStepPainter, GuidedPainter, Painter
 from tests import tiny
 
-CPU = torch.device("cpu")
+EASEL = Easel(tiny.SIZE_PX, torch.device("cpu"))
 PROMPTS = Prompts("test", ("a ninja", "a monk", "a castle"))
 
 
@@ -42,14 +42,14 @@ class Meter:
 
 @pytest.fixture(scope="module")
 def teacher() -> Painter:
-    return GuidedPainter("teacher", tiny.tiny_components(), tiny.SIZE_PX, CPU, 3.0)
+    return GuidedPainter("teacher", tiny.tiny_components(), EASEL, 3.0)
 
 
 @pytest.fixture(scope="module")
 def student() -> Painter:
     components = tiny.tiny_components()
     components.unet = tiny.tiny_unet(seed=5)
-    return FewStepPainter("student", components, tiny.SIZE_PX, CPU, (249, 499, 749, 999))
+    return FewStepPainter("student", components, EASEL, (249, 499, 749, 999))
 
 
 def studio(folder: Path, batch_size: int = 2) -> Studio:
@@ -102,10 +102,10 @@ def test_nothing_is_drawn_twice(teacher: Painter, tmp_path: Path) -> None:
 
 
 def test_another_model_seed_or_guidance_is_another_gallery(teacher: Painter, student: Painter) -> None:
-    stronger = GuidedPainter("teacher", teacher.components, tiny.SIZE_PX, CPU, 5.0)
+    stronger = GuidedPainter("teacher", teacher.components, EASEL, 5.0)
     retrained = tiny.tiny_components()
     retrained.unet = tiny.tiny_unet(seed=1)
-    other = GuidedPainter("teacher", retrained, tiny.SIZE_PX, CPU, 3.0)
+    other = GuidedPainter("teacher", retrained, EASEL, 3.0)
     orders = [
         Order(teacher, 2, PROMPTS, (0,)), Order(teacher, 3, PROMPTS, (0,)), Order(stronger, 2, PROMPTS, (0,)),
         Order(other, 2, PROMPTS, (0,)), Order(teacher, 2, Prompts("test", ("a cat",)), (0,)),
@@ -131,5 +131,13 @@ def test_pictures_come_back_as_they_were_in_any_order(tmp_path: Path) -> None:
 
 
 def test_guidance_costs_two_passes_a_step(teacher: Painter, student: Painter) -> None:
-    unguided = GuidedPainter("teacher", teacher.components, tiny.SIZE_PX, CPU, 1.0)
+    unguided = GuidedPainter("teacher", teacher.components, EASEL, 1.0)
     assert (teacher.passes(50), unguided.passes(50), student.passes(4)) == (100, 50, 4)
+
+
+def test_half_precision_changes_little_and_is_another_gallery(teacher: Painter) -> None:
+    half = GuidedPainter("teacher", teacher.components, Easel(tiny.SIZE_PX, torch.device("cpu"), bf16=True), 3.0)
+    exact, rough = (painter.draw(["a ninja"], [0], 2, seed=7).float() for painter in (teacher, half))
+    assert not torch.equal(exact, rough)
+    assert (exact - rough).abs().mean() < 3
+    assert Order(half, 2, PROMPTS, (0,)).folder(0) != Order(teacher, 2, PROMPTS, (0,)).folder(0)

@@ -16,7 +16,8 @@ from naruto_add.data.prepare import Outcome, prepare
 from naruto_add.data.shards import Shards
 from naruto_add.data.view import View
 from naruto_add.errors import UserError
-from naruto_add.on_ray.data import RayFeed, ray_map, starvation
+from naruto_add.on_ray.capacity import starvation
+from naruto_add.on_ray.data import RayFeed, ray_map
 from tests.tiny import SIZE_PX, tiny_components
 from tests.unit.data.pictures import folder_of
 

@@ -1,0 +1,171 @@
+"""The whole pipeline as a user runs it, on the tiny base: results, skipping, resuming, and what invalidates what."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from naruto_add import artifact
+from naruto_add.models.load import load_components
+from tests.conftest import REPOSITORY, naruto_add
+
+KINDS = ("shards", "teacher", "student", "report", "bundle")
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+
+
+def events(stdout: str) -> list[dict[str, Any]]:
+    """The lines of a piped run; each must be JSON."""
+    return [json.loads(line) for line in stdout.splitlines()]
+
+
+def statuses(stdout: str) -> dict[str, str]:
+    """The last status of each stage."""
+    return {e["stage"]: e["status"] for e in events(stdout) if e.get("event") == "stage"}
+
+
+def copied(run: Path, place: Path) -> Path:
+    """A copy of a run that a test may change."""
+    return Path(shutil.copytree(run, place / "run"))
+
+
+def test_every_artifact_is_there_and_traces_to_its_parents(tiny_run: Path) -> None:
+    found = {kind: artifact.open_artifact(tiny_run / kind, kind) for kind in KINDS}
+    for one in found.values():
+        artifact.verify(one)
+        for name, digest in one.manifest.parents.items():
+            assert found[name].digest == digest
+    assert set(found["bundle"].manifest.parents) == {"student", "report"}
+    assert (tiny_run / "report" / "index.html").stat().st_size > 10_000
+
+
+def test_the_student_is_separate_and_smaller_and_nobody_was_left_as_he_was(tiny_run: Path, tiny_base: Path) -> None:
+    base, teacher, student = (load_components(path).unet for path in (tiny_base, tiny_run / "teacher", tiny_run / "student"))
+    count = {name: sum(p.numel() for p in unet.parameters()) for name, unet in (("teacher", teacher), ("student", student))}
+    assert count["student"] < 0.8 * count["teacher"]
+    assert any((a - b).abs().max() > 0 for a, b in zip(base.parameters(), teacher.parameters(), strict=True))
+
+
+def test_the_report_has_all_rows_and_null_for_what_does_not_apply(tiny_run: Path) -> None:
+    report = json.loads((tiny_run / "report" / "report.json").read_text(), parse_constant=pytest.fail)
+    rows = {"student@4", "student@2", "student@1", "teacher@50", "teacher@4", "teacher@2", "teacher@1", "base@50"}
+    floors = {"floor/real", "floor/autoencoder", "floor/teacher"}
+    fields = {"fd_real", "kid_real", "fd_teacher", "lpips_teacher", "diversity", "prompt_accuracy", "latency_s", "n"}
+    assert rows | floors <= set(report["scores"])
+    assert all(fields <= set(report["scores"][row]) for row in rows | floors)
+    assert report["scores"]["floor/real"]["latency_s"] is None
+    assert all(entry is None or len(entry["sha256"]) == 64 for entry in report["extractors"].values())
+
+
+def test_a_second_run_skips_everything_without_torch(tiny_run: Path, tiny_words: list[str]) -> None:
+    code = f"""
+import sys
+from naruto_add.cli import main
+code = main(["run", *{tiny_words!r}, "--run", {str(tiny_run)!r}])
+sys.stderr.write("torch" if "torch" in sys.modules else "light")
+sys.exit(code)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert set(statuses(done.stdout).values()) == {"current"}
+    assert events(done.stdout)[-1]["event"] == "scores"
+    assert done.stderr.endswith("light")
+    assert "Scores" in done.stderr and "student@4" in done.stderr and "naruto-add generate" in done.stderr
+
+
+def test_pace_and_place_do_not_invalidate_but_settings_do(
+    tiny_run: Path, tiny_words: list[str], tmp_path: Path
+) -> None:
+    run = copied(tiny_run, tmp_path)
+    pace = ["--teacher.optim.checkpoint-images", "8", "--distill.collapse-gap", "9", "--evaluate.batch-size", "2"]
+    assert set(statuses(naruto_add(["run", *tiny_words, *pace, "--run", run]).stdout).values()) == {"current"}
+
+    done = naruto_add(["run", *tiny_words, "--export.title", "Another", "--run", run])
+    assert statuses(done.stdout) == {
+        **dict.fromkeys(("prepare", "finetune", "distill", "evaluate"), "current"), "export": "done",
+    }  # fmt: skip
+    assert "# Another" in (run / "bundle" / "README.md").read_text()
+    assert list((run / ".old").glob("bundle-*")), "the bundle before is kept"
+
+
+def test_interrupted_and_killed_it_goes_on_and_ends_with_the_same_weights(
+    tiny_run: Path, tiny_words: list[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "naruto_add", "run", *tiny_words, "--run", str(run)]
+
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(process, '"stage": "finetune", "images": 8')
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130 and "the same command goes on from here" in stderr
+
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    wait_for(process, '"stage": "distill", "images": 4')
+    process.kill()
+    process.communicate(timeout=60)
+    assert not (run / "student").exists()
+
+    last = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert statuses(last.stdout)["finetune"] == "current" and statuses(last.stdout)["distill"] == "done"
+    for kind in ("shards", "teacher", "student"):
+        assert artifact.read_manifest(run / kind).digest == artifact.read_manifest(tiny_run / kind).digest
+
+
+def wait_for(process: subprocess.Popen[str], text: str) -> None:
+    """Read a process's output until a line holds the text."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if text in line:
+            return
+    pytest.fail(f"the process ended before it said {text}")
+
+
+def test_two_processes_cannot_work_in_one_run(tiny_run: Path, tiny_words: list[str], tmp_path: Path) -> None:
+    import fcntl
+
+    run = copied(tiny_run, tmp_path)
+    with (run / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = naruto_add(["export", "--recipe", "smoke", "--run", run])
+    assert done.returncode == 2 and "another naruto-add is at work there" in done.stderr
+
+
+def test_stages_one_by_one_use_what_the_run_was_made_of(tiny_run: Path, tmp_path: Path) -> None:
+    run = copied(tiny_run, tmp_path)
+    shutil.rmtree(run / "report")
+    inline = ["--compute.launcher", "inline", "--compute.workers", "1"]
+    done = naruto_add(["evaluate", "--recipe", "smoke", "--run", run, *inline])
+    assert done.returncode == 0, done.stderr
+    assert artifact.read_manifest(run / "report").key == artifact.read_manifest(tiny_run / "report").key
+
+
+def test_prepare_shows_a_contact_sheet_and_new_files_in_the_source_make_new_shards(
+    tiny_words: list[str], tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    source, run = tmp_path / "images", tmp_path / "run"
+    source.mkdir()
+    for number in range(8):
+        noise = Image.frombytes("RGB", (40, 40), os.urandom(40 * 40 * 3))
+        noise.save(source / f"{number}.png")
+        (source / f"{number}.txt").write_text(f"pattern number {number}")
+    words = ["prepare", *tiny_words, "--run", run, "--data.source", source, "--data.num-heldout", "2"]
+
+    first = naruto_add([*words, "--show"])
+    assert first.returncode == 0, first.stderr
+    with Image.open(run / "shards.png") as sheet:
+        assert sheet.width > 100
+
+    Image.frombytes("RGB", (40, 40), os.urandom(40 * 40 * 3)).save(source / "8.png")
+    (source / "8.txt").write_text("pattern number 8")
+    assert statuses(naruto_add(words).stdout) == {"prepare": "done"}
+    index = json.loads((run / "shards" / "index.json").read_text())
+    assert sum(index["samples"].values()) == 9
