@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-HEAD = "# Exact versions of everything that `make` installs (Linux x86-64, Python 3.11). `make lock` writes this file anew."
+HEAD = "# Exact versions of all that `make` installs (Linux x86-64, Python 3.11). `make lock` writes this file anew."
 RESOLVE = ["install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-", "setuptools", ".[dev]"]
 
 answer = subprocess.run([sys.executable, "-m", "pip", *RESOLVE], check=True, stdout=subprocess.PIPE).stdout

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
@@ -13,6 +14,9 @@ from jobs.entry import guarded
 from jobs.stages import opened
 from naruto_add import recipe as recipes
 from naruto_add.config import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 GALLERY = Path(__file__).parents[1] / "naruto_add" / "assets" / "mini" / "gallery" / "golden.png"
 TEACHER_STEPS, STUDENT_STEPS = (50, 4), (4, 2, 1)
@@ -39,7 +43,7 @@ def main(words: Sequence[str]) -> None:
     lay_out(list(columns(asked.run, recipe)), recipe.prompts, asked.out)
 
 
-def columns(run: Path, recipe: Recipe) -> Iterator[tuple[str, Sequence[object]]]:
+def columns(run: Path, recipe: Recipe) -> Iterator[tuple[str, Tensor]]:
     """A heading and the pictures below it, as arrays (H, W, 3), for each column."""
     import torch
 
@@ -57,12 +61,12 @@ def columns(run: Path, recipe: Recipe) -> Iterator[tuple[str, Sequence[object]]]
         yield f"{painter.name}, {steps} steps" if steps > 1 else f"{painter.name}, 1 step", images.permute(0, 2, 3, 1)
 
 
-def lay_out(columns: Sequence[tuple[str, Sequence[object]]], prompts: Sequence[str], out: Path) -> None:
+def lay_out(columns: Sequence[tuple[str, Tensor]], prompts: Sequence[str], out: Path) -> None:
     """One PNG: headings above the columns, each prompt above its row."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=FIGURE_INCHES, layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.14, w_pad=0.03, rect=(0, 0, 1, 0.98))
+    figure = Figure(figsize=FIGURE_INCHES, layout=ConstrainedLayoutEngine(h_pad=0.14, w_pad=0.03, rect=(0, 0, 1, 0.98)))
     axes = figure.subplots(len(prompts), len(columns), squeeze=False)
     for row, prompt in enumerate(prompts):
         heading = axes[row][0].text(0, 1.03, prompt, transform=axes[row][0].transAxes, va="bottom", fontsize=9)

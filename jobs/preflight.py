@@ -24,9 +24,10 @@ STORED_BYTES_PER_PIXEL = 2.5
 
 def preflight(recipe: Recipe, run: Path) -> None:
     """Raise UserError that lists every problem of a whole run; warnings go to stderr."""
-    problems = [*base_problems(recipe), *head_start_problems(recipe), *data.check(recipe.data, recipe.seed)]
-    problems += [*capacity.check(recipe.compute), *folder_problems(run), *space_problems(recipe, run)]
-    raise_all(problems)
+    problems = [*base_problems(recipe), *head_start_problems(recipe), *capacity.check(recipe.compute)]
+    space = space_problems(recipe, run)
+    problems += [*folder_problems(run), *space]
+    raise_all(problems + ([] if space else data.check(recipe.data, recipe.seed)))
     console.warn(recipes.warnings(recipe))
 
 
@@ -83,8 +84,11 @@ def space_problems(recipe: Recipe, run: Path) -> list[str]:
 
 
 def space_needed(recipe: Recipe) -> int:
-    """Bytes that a run writes, roughly; a hub base counts as Stable Diffusion 1.5."""
-    images = (recipe.data.num_images or 0) + recipe.data.num_heldout
+    """Bytes that a run writes, roughly; a hub base counts as Stable Diffusion 1.5.
+
+    Only the built-in universe's images can be counted here; those of other sources are when they are prepared.
+    """
+    images = (recipe.data.num_images or 0) + recipe.data.num_heldout if recipe.data.source == "builtin" else 0
     return int(images * recipe.data.size_px**2 * STORED_BYTES_PER_PIXEL + TRAINING_COPIES * unet_bytes(recipe))
 
 

@@ -35,7 +35,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--base-images", type=int, default=120_000, help="images for UNet and text encoder")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--stage", choices=("draw", "whole", "decoder", "base"), default="base", help="stop after this one")
+    parser.add_argument(
+        "--stage", choices=("draw", "whole", "decoder", "base"), default="base", help="stop after this one"
+    )
     return parser.parse_args()
 
 

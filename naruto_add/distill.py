@@ -1,6 +1,6 @@
 """Adversarial Diffusion Distillation (Sauer et al., arXiv 2311.17042, "ADD") into a compact student.
 
-One step, in this order:
+One step: the gradients of two turns, then both updates.
  1. The student's turn. Real latents x0 are noised to one of its few timesteps, x_s = alpha_s x0 + sigma_s eps, and it
     guesses x_hat. The frozen autoencoder turns x_hat into pixels. Two judges see them: the heads on a frozen feature
     network (equation 2), and the teacher, which denoises a re-noised x_hat with guidance (equation 4).
@@ -103,10 +103,14 @@ class Add:
         """One update of the student, then `heads_steps` of the heads; returns the mean terms of all micro-batches."""
         micro_batches = batch.to(self.judges.uncond_text.device).split(self.config.optim.accumulation)
         turns = [self._student_turn(micro, state) for micro in micro_batches]
+        shown = [left for left, _ in turns]
+        log = mean_terms([terms for _, terms in turns]) | self._heads_turn(shown, 0, state)
+        for player in self.players.values():
+            player.check()  # before either is updated
         lr = learning_rate(self.config.optim, state.images_after)
-        log = mean_terms([terms for _, terms in turns]) | {"student_grad_norm": self.student.step(lr), "lr": lr}
-        for turn in range(self.config.heads_steps):
-            log |= self._heads_turn([shown for shown, _ in turns], turn, state)
+        log |= {"student_grad_norm": self.student.step(lr), "lr": lr, "heads_grad_norm": self._update_heads(state)}
+        for turn in range(1, self.config.heads_steps):
+            log |= self._heads_turn(shown, turn, state) | {"heads_grad_norm": self._update_heads(state)}
         return log
 
     def _student_turn(self, batch: Batch, state: TrainState) -> tuple[Shown, dict[str, float]]:
@@ -191,10 +195,12 @@ class Add:
         return losses.nfsd_target(x_hat, x_t, alpha, t, guesses[0], guesses[1], negative, scale)
 
     def _heads_turn(self, shown: list[Shown], turn: int, state: TrainState) -> dict[str, float]:
-        """Equation 3 on all micro-batches, then one update; returns the mean terms."""
-        terms = [self._judge(*self._maps(micro, turn, state.seed), micro.condition) for micro in shown]
-        norm = self.heads.step(learning_rate(heads_optim(self.config), state.images_after))
-        return mean_terms(terms) | {"heads_grad_norm": norm}
+        """Equation 3 on all micro-batches: gradients for the heads, and the mean terms."""
+        return mean_terms([self._judge(*self._maps(left, turn, state.seed), left.condition) for left in shown])
+
+    def _update_heads(self, state: TrainState) -> float:
+        """One update of the heads; returns the norm of their gradient."""
+        return self.heads.step(learning_rate(heads_optim(self.config), state.images_after))
 
     @torch.no_grad()
     def _maps(self, shown: Shown, turn: int, seed: int) -> tuple[list[Tensor], list[Tensor]]:

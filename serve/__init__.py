@@ -1,1 +1,1 @@
-"""Serving: the app (schemas, limits, batching, playground, metrics) lands with the serving issue; nothing is here yet."""
+"""The image server: lands with the serving issue (schemas, limits, batching, playground, metrics)."""

@@ -40,6 +40,7 @@ def tiny_words(tiny_base: Path) -> list[str]:
     return [
         *("--recipe", "smoke", "--teacher.base", str(tiny_base), "--data.size-px", "32"),
         *("--distill.head-start", "None", "--compute.launcher", "inline", "--compute.workers", "1"),
+        *("--evaluate.num-images", "2", "--evaluate.diversity-prompts", "1", "--prompts", "a ninja", "un ninja"),
     ]
 
 

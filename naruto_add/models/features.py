@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import timm
 import torch
@@ -88,6 +88,10 @@ class EfficientNetLite(FeatureNet):
 
 class DinoV2(FeatureNet):
     """DINOv2 ViT-S/14: token maps after layers 2, 5, 8 and 11, as in ADD."""
+
+    body: Any
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, weights: str | None) -> None:
         super().__init__()

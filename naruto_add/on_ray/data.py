@@ -5,6 +5,7 @@ Both keep the order of rows (`preserve_order`), so their results are those of th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -70,7 +71,8 @@ class RayFeed:
 
 
 def ordered(data: ray.data.Dataset) -> ray.data.Dataset:
-    """The dataset, executed in order and without progress bars."""
+    """The dataset, executed in order, without progress bars and without telling its plan."""
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     data.context.execution_options.preserve_order = True
     data.context.enable_progress_bars = False
     data.context.target_max_block_size = PART_BYTES

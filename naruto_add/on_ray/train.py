@@ -11,6 +11,7 @@ import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -36,17 +37,26 @@ def train_teacher(recipe: Recipe, shards: Path, work: Path, out: Path) -> None:
     """Fine-tune the recipe's base on the shards; `out` gets the teacher, a diffusers folder."""
     from naruto_add.on_ray.workers import Job, finetune_worker
 
-    teacher = recipe.teacher
-    job = Job(recipe, teacher.base, teacher.revision, shards, work, work.parent / LATENTS, out)
-    run(recipe.compute, finetune_worker, job.to_plain(), "finetune", work, total_images(teacher.optim))
+    work = work.resolve()
+    base, revision = absolute(recipe.teacher.base), recipe.teacher.revision
+    job = Job(recipe, base, revision, shards.resolve(), work, work.parent / LATENTS, out.resolve())
+    run(recipe.compute, finetune_worker, job.to_plain(), "finetune", work, total_images(recipe.teacher.optim))
 
 
 def train_student(recipe: Recipe, teacher: Path, shards: Path, work: Path, out: Path) -> None:
     """Distill the teacher on the shards; `out` gets the student, a diffusers folder."""
     from naruto_add.on_ray.workers import Job, distill_worker
 
-    job = Job(recipe, str(teacher), None, shards, work, work.parent / LATENTS, out)
+    work = work.resolve()
+    if recipe.distill.head_start is not None:
+        recipe = replace(recipe, distill=replace(recipe.distill, head_start=absolute(recipe.distill.head_start)))
+    job = Job(recipe, str(teacher.resolve()), None, shards.resolve(), work, work.parent / LATENTS, out.resolve())
     run(recipe.compute, distill_worker, job.to_plain(), "distill", work, total_images(recipe.distill.optim))
+
+
+def absolute(name: str) -> str:
+    """A folder's name as workers can find it, who run elsewhere; `mini` and hub ids stay what they are."""
+    return str(Path(name).resolve()) if name != "mini" and Path(name).is_dir() else name
 
 
 def run(compute: ComputeConfig, worker: Worker, config: dict[str, Any], name: str, work: Path, total: int) -> None:
@@ -91,7 +101,7 @@ def fit(compute: ComputeConfig, worker: Worker, config: dict[str, Any], name: st
         ),
         run_config=RunConfig(
             name=name,
-            storage_path=str(work.resolve() / "ray"),
+            storage_path=str(work / "ray"),
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
             worker_runtime_env={"env_vars": cluster.worker_env(compute)},
             logging_config=LoggingConfig(log_level="ERROR"),

@@ -42,14 +42,18 @@ class Player:
         self._watch(loss)
         self.engine.backward(loss)
 
+    def check(self) -> None:
+        """Raise NonFinite on all ranks if a loss or gradient since the last step was not finite on any; collective."""
+        here = bool(self._bad)
+        if self.world.any(here):
+            raise NonFinite(self.name, here)
+
     def step(self, lr: float) -> float:
         """Update weights and average; returns the gradient norm. Raises NonFinite on all ranks before any change.
 
         Buffers (spectral norms, batch statistics) become rank 0's, so that all ranks are the same after every step.
         """
-        here = bool(self._bad)
-        if self.world.any(here):
-            raise NonFinite(self.name, here)
+        self.check()
         norm = self.engine.step(lr)
         if not math.isfinite(norm):
             raise NonFinite(self.name, here=True)

@@ -47,8 +47,12 @@ def test_every_artifact_is_there_and_traces_to_its_parents(tiny_run: Path) -> No
 
 
 def test_the_student_is_separate_and_smaller_and_nobody_was_left_as_he_was(tiny_run: Path, tiny_base: Path) -> None:
-    base, teacher, student = (load_components(path).unet for path in (tiny_base, tiny_run / "teacher", tiny_run / "student"))
-    count = {name: sum(p.numel() for p in unet.parameters()) for name, unet in (("teacher", teacher), ("student", student))}
+    base, teacher, student = (
+        load_components(path).unet for path in (tiny_base, tiny_run / "teacher", tiny_run / "student")
+    )
+    count = {
+        name: sum(p.numel() for p in unet.parameters()) for name, unet in (("teacher", teacher), ("student", student))
+    }
     assert count["student"] < 0.8 * count["teacher"]
     assert any((a - b).abs().max() > 0 for a, b in zip(base.parameters(), teacher.parameters(), strict=True))
 
@@ -137,11 +141,11 @@ def test_two_processes_cannot_work_in_one_run(tiny_run: Path, tiny_words: list[s
     assert done.returncode == 2 and "another naruto-add is at work there" in done.stderr
 
 
-def test_stages_one_by_one_use_what_the_run_was_made_of(tiny_run: Path, tmp_path: Path) -> None:
+def test_stages_one_by_one_use_what_the_run_was_made_of(tiny_run: Path, tiny_words: list[str], tmp_path: Path) -> None:
     run = copied(tiny_run, tmp_path)
     shutil.rmtree(run / "report")
-    inline = ["--compute.launcher", "inline", "--compute.workers", "1"]
-    done = naruto_add(["evaluate", "--recipe", "smoke", "--run", run, *inline])
+    start = tiny_words.index("--compute.launcher")  # without the base: the run knows its own
+    done = naruto_add(["evaluate", "--recipe", "smoke", "--run", run, *tiny_words[start:]])
     assert done.returncode == 0, done.stderr
     assert artifact.read_manifest(run / "report").key == artifact.read_manifest(tiny_run / "report").key
 

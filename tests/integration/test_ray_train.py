@@ -41,11 +41,12 @@ def test_what_stops_training_reaches_the_driver_as_itself(tmp_path: Path) -> Non
 
 
 def test_a_student_is_distilled_through_ray_data_and_deepspeed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    base, shards = tiny_base(tmp_path / "base"), tiny_shards(tmp_path / "shards")
+    monkeypatch.chdir(tmp_path)  # folders named from here are found by workers who run elsewhere
+    base, shards = tiny_base(Path("base")), tiny_shards(Path("shards"))
     recipe = replace(recipe_of(base), compute=COMPUTE)
-    train_student(recipe, base, shards, tmp_path / "work", tmp_path / "student")
+    train_student(recipe, base, shards, Path("work"), Path("student"))
     assert len(load_components(tmp_path / "student").unet.state_dict()) < len(load_components(base).unet.state_dict())
     shown = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     assert shown[-1]["stage"] == "distill" and shown[-1]["images"] == 8

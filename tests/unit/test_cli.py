@@ -79,9 +79,7 @@ def test_mistakes_of_all_kinds_come_together_and_exit_with_2(capsys: CaptureFixt
     assert not (tmp_path / "run").exists()
 
 
-def test_a_setting_of_another_stage_is_answered_with_a_warning(
-    capsys: CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_setting_of_another_stage_is_answered_with_a_warning(capsys: CaptureFixture[str], tmp_path: Path) -> None:
     main(["finetune", "--recipe", "smoke", "--run", str(tmp_path), "--distill.size", "tiny"])
     assert "warning: --distill.size has no effect on finetune" in capsys.readouterr().err
 

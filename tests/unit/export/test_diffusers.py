@@ -56,9 +56,7 @@ def test_the_pipeline_makes_our_passes(scheduler_config: dict[str, object], step
     generator.manual_seed(5)
     x_T, *noises = [torch.randn(1, 4, LATENT_PX, LATENT_PX, generator=generator) for _ in range(steps)]
     text, _ = encode_text(ours, [PROMPT])
-    x0 = sample_student(
-        ours.unet, load_schedule(scheduler_config), x_T, text, few_steps(TIMESTEPS, steps), noises
-    )
+    x0 = sample_student(ours.unet, load_schedule(scheduler_config), x_T, text, few_steps(TIMESTEPS, steps), noises)
     assert x0.abs().max() > 0.1
     torch.testing.assert_close(theirs, x0, rtol=0, atol=1e-5)
 

@@ -1,0 +1,50 @@
+"""Recipe `smoke` as shipped: the mini base, two Ray Train workers fed by Ray Data, DeepSpeed ZeRO, scores, bundle."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from naruto_add import artifact
+from tests.conftest import naruto_add
+
+LIMIT_S = 90
+NOISE = 2
+"""Machines that run tests are busy; the recipe's promise is measured on quiet ones."""
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(400)
+def test_everything_within_its_time_and_again_within_seconds(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    started = time.perf_counter()
+    done = naruto_add(["run", "--recipe", "smoke", "--run", run], timeout_s=380)
+    seconds = time.perf_counter() - started
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert seconds < NOISE * LIMIT_S
+
+    started = time.perf_counter()
+    again = naruto_add(["run", "--recipe", "smoke", "--run", run])
+    assert again.returncode == 0 and time.perf_counter() - started < 5
+
+    for kind in ("shards", "teacher", "student", "report", "bundle"):
+        artifact.verify(artifact.open_artifact(run / kind, kind))
+    scores = json.loads((run / "report" / "report.json").read_text())["scores"]
+    assert scores["student@4"]["prompt_accuracy"] is not None, "the universe's attributes are known"
+    draw(run, tmp_path / "first.png")
+    draw(run, tmp_path / "second.png")
+    with Image.open(tmp_path / "first.png") as first, Image.open(tmp_path / "second.png") as second:
+        assert first.size == (128, 128)
+        assert first.tobytes() == second.tobytes()
+
+
+def draw(run: Path, out: Path) -> None:
+    """One picture from the bundle, through the command line."""
+    words = ["generate", "Ninja en armure sombre", "--bundle", run / "bundle", "--seed", "7", "--out", out]
+    done = naruto_add(words)
+    assert done.returncode == 0, done.stderr
