@@ -14,6 +14,9 @@ def main(words: Sequence[str]) -> None:
     """Distil the teacher of the run into a compact student."""
     arguments = parse("distill", words)
     run = arguments.run
+    from jobs.preflight import before_distill
+
+    before_distill(arguments.recipe)
     with occupied(run):
         distill(arguments.recipe, run, opened(run, "teacher"), opened(run, "shards"))
 

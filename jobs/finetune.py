@@ -14,6 +14,9 @@ def main(words: Sequence[str]) -> None:
     """Fine-tune the teacher on the shards of the run."""
     arguments = parse("finetune", words)
     run = arguments.run
+    from jobs.preflight import before_finetune
+
+    before_finetune(arguments.recipe)
     with occupied(run):
         finetune(arguments.recipe, run, opened(run, "shards"))
 

@@ -31,6 +31,21 @@ def preflight(recipe: Recipe, run: Path) -> None:
     console.warn(recipes.warnings(recipe))
 
 
+def before_prepare(recipe: Recipe) -> None:
+    """As `preflight`, for the one stage."""
+    raise_all([*base_problems(recipe), *data.check(recipe.data, recipe.seed)])
+
+
+def before_finetune(recipe: Recipe) -> None:
+    """As `preflight`, for the one stage."""
+    raise_all([*base_problems(recipe), *capacity.check(recipe.compute)])
+
+
+def before_distill(recipe: Recipe) -> None:
+    """As `preflight`, for the one stage."""
+    raise_all([*head_start_problems(recipe), *capacity.check(recipe.compute)])
+
+
 def base_problems(recipe: Recipe) -> list[str]:
     """What keeps the base model from being read or from fitting the images."""
     try:

@@ -9,7 +9,6 @@ from jobs import console
 from jobs.arguments import PrepareWords, parse_words
 from jobs.entry import run_verb
 from jobs.stages import occupied, prepare
-from naruto_add.errors import raise_all
 
 SHEET = "shards.png"
 
@@ -18,11 +17,11 @@ def main(words: Sequence[str]) -> None:
     """Prepare the shards of the run; with --show also a contact sheet beside them."""
     arguments = parse_words("prepare", words, PrepareWords)
     recipe, run = arguments.recipe, arguments.run
+    from jobs.preflight import before_prepare
     from naruto_add.data.contact import contact_sheet
-    from naruto_add.data.prepare import check
     from naruto_add.data.shards import Shards
 
-    raise_all(check(recipe.data, recipe.seed))
+    before_prepare(recipe)
     with occupied(run):
         shards = prepare(recipe, run)
     if arguments.words.show:

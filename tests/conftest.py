@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+
+from naruto_add.cli import main
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -21,6 +24,26 @@ def naruto_add(words: Sequence[str | Path], timeout_s: int = 240) -> subprocess.
     """Run the command line in a process of its own, as a user behind a pipe would."""
     command = [sys.executable, "-m", "naruto_add", *map(str, words)]
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+class Done(NamedTuple):
+    """What came of a command line."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str]) -> Callable[[Sequence[str | Path]], Done]:
+    """Run the command line in this process, which spares the seconds that a new one needs to import everything."""
+
+    def call(words: Sequence[str | Path]) -> Done:
+        capsys.readouterr()
+        code = main(list(map(str, words)))
+        return Done(code, *capsys.readouterr())
+
+    return call
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +63,6 @@ def tiny_words(tiny_base: Path) -> list[str]:
     return [
         *("--recipe", "smoke", "--teacher.base", str(tiny_base), "--data.size-px", "32"),
         *("--distill.head-start", "None", "--compute.launcher", "inline", "--compute.workers", "1"),
-        *("--evaluate.num-images", "2", "--evaluate.diversity-prompts", "1", "--prompts", "a ninja", "un ninja"),
     ]
 
 

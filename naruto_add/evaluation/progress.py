@@ -34,8 +34,9 @@ class Meter(Protocol):
         ...
 
 
-def console_meter(stream: IO[str] = sys.stdout) -> Meter:
-    """A bar on a terminal, JSON lines into a pipe."""
+def console_meter(stream: IO[str] | None = None) -> Meter:
+    """A bar on a terminal, JSON lines into a pipe; stdout unless another stream is given."""
+    stream = sys.stdout if stream is None else stream
     return Bar() if stream.isatty() else Lines(stream)
 
 

@@ -30,11 +30,11 @@ class BaseConfig:
     """Pace of the pre-training, in images seen."""
 
     images: int
-    batch_size: int = 32
-    learning_rate: float = 8e-4
+    batch_size: int = 8
+    learning_rate: float = 5e-4
     text_dropout: float = 0.1
-    compact_share: float = 0.5
-    ema_decay: float = 0.999
+    compact_share: float = 0.3
+    ema_decay: float = 0.9985
     checkpoint_images: int = 3200
     seed: int = 0
 
@@ -81,7 +81,7 @@ def train_base(
         optimizer.step()
         ema.step(both.parameters())
         seen += config.batch_size
-        if seen // config.batch_size % 20 == 0:
+        if seen // config.batch_size % 100 == 0:
             seconds = time.perf_counter() - started
             report({"images": seen, "seconds": seconds, f"loss/{path}": loss.item(), "grad_norm": norm.item()})
         if seen % config.checkpoint_images < config.batch_size or seen >= config.images:

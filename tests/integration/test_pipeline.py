@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import pytest
 
 from naruto_add import artifact
 from naruto_add.models.load import load_components
-from tests.conftest import REPOSITORY, naruto_add
+from tests.conftest import REPOSITORY, Done
 
+Here = Callable[[Sequence[str | Path]], Done]
 KINDS = ("shards", "teacher", "student", "report", "bundle")
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
@@ -84,13 +86,13 @@ sys.exit(code)
 
 
 def test_pace_and_place_do_not_invalidate_but_settings_do(
-    tiny_run: Path, tiny_words: list[str], tmp_path: Path
+    tiny_run: Path, tiny_words: list[str], tmp_path: Path, here: Here
 ) -> None:
     run = copied(tiny_run, tmp_path)
     pace = ["--teacher.optim.checkpoint-images", "8", "--distill.collapse-gap", "9", "--evaluate.batch-size", "2"]
-    assert set(statuses(naruto_add(["run", *tiny_words, *pace, "--run", run]).stdout).values()) == {"current"}
+    assert set(statuses(here(["run", *tiny_words, *pace, "--run", run]).stdout).values()) == {"current"}
 
-    done = naruto_add(["run", *tiny_words, "--export.title", "Another", "--run", run])
+    done = here(["run", *tiny_words, "--export.title", "Another", "--run", run])
     assert statuses(done.stdout) == {
         **dict.fromkeys(("prepare", "finetune", "distill", "evaluate"), "current"), "export": "done",
     }  # fmt: skip
@@ -131,27 +133,29 @@ def wait_for(process: subprocess.Popen[str], text: str) -> None:
     pytest.fail(f"the process ended before it said {text}")
 
 
-def test_two_processes_cannot_work_in_one_run(tiny_run: Path, tiny_words: list[str], tmp_path: Path) -> None:
+def test_two_processes_cannot_work_in_one_run(tiny_run: Path, tmp_path: Path, here: Here) -> None:
     import fcntl
 
     run = copied(tiny_run, tmp_path)
     with (run / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = naruto_add(["export", "--recipe", "smoke", "--run", run])
+        done = here(["export", "--recipe", "smoke", "--run", run])
     assert done.returncode == 2 and "another naruto-add is at work there" in done.stderr
 
 
-def test_stages_one_by_one_use_what_the_run_was_made_of(tiny_run: Path, tiny_words: list[str], tmp_path: Path) -> None:
+def test_stages_one_by_one_use_what_the_run_was_made_of(
+    tiny_run: Path, tiny_words: list[str], tmp_path: Path, here: Here
+) -> None:
     run = copied(tiny_run, tmp_path)
     shutil.rmtree(run / "report")
     start = tiny_words.index("--compute.launcher")  # without the base: the run knows its own
-    done = naruto_add(["evaluate", "--recipe", "smoke", "--run", run, *tiny_words[start:]])
+    done = here(["evaluate", "--recipe", "smoke", "--run", run, *tiny_words[start:]])
     assert done.returncode == 0, done.stderr
     assert artifact.read_manifest(run / "report").key == artifact.read_manifest(tiny_run / "report").key
 
 
 def test_prepare_shows_a_contact_sheet_and_new_files_in_the_source_make_new_shards(
-    tiny_words: list[str], tmp_path: Path
+    tiny_words: list[str], tmp_path: Path, here: Here
 ) -> None:
     from PIL import Image
 
@@ -163,13 +167,13 @@ def test_prepare_shows_a_contact_sheet_and_new_files_in_the_source_make_new_shar
         (source / f"{number}.txt").write_text(f"pattern number {number}")
     words = ["prepare", *tiny_words, "--run", run, "--data.source", source, "--data.num-heldout", "2"]
 
-    first = naruto_add([*words, "--show"])
+    first = here([*words, "--show"])
     assert first.returncode == 0, first.stderr
     with Image.open(run / "shards.png") as sheet:
         assert sheet.width > 100
 
     Image.frombytes("RGB", (40, 40), os.urandom(40 * 40 * 3)).save(source / "8.png")
     (source / "8.txt").write_text("pattern number 8")
-    assert statuses(naruto_add(words).stdout) == {"prepare": "done"}
+    assert statuses(here(words).stdout) == {"prepare": "done"}
     index = json.loads((run / "shards" / "index.json").read_text())
     assert sum(index["samples"].values()) == 9

@@ -94,8 +94,29 @@ def test_unknown_verbs_and_missing_arguments_exit_with_2(capsys: CaptureFixture[
 
 
 def test_a_stage_without_the_one_before_says_which_is_missing(capsys: CaptureFixture[str], tmp_path: Path) -> None:
-    assert main(["finetune", "--recipe", "smoke", "--run", str(tmp_path)]) == 2
-    assert "no shards there" in capsys.readouterr().err
+    assert main(["export", "--recipe", "smoke", "--run", str(tmp_path)]) == 2
+    assert "no student there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("verb", "flags", "complaints"),
+    [
+        (
+            "prepare",
+            ["--teacher.base", "/no", "--data.source", "/nothing"],
+            ["teacher.base /no", "data.source /nothing"],
+        ),
+        ("finetune", ["--teacher.base", "/no", "--compute.cpus-per-worker", "99"], ["teacher.base /no", "for ever"]),
+        ("distill", ["--distill.head-start", "/no", "--compute.cpus-per-worker", "99"], ["head_start /no", "for ever"]),
+    ],
+)
+def test_single_stages_check_what_they_need(
+    verb: str, flags: list[str], complaints: list[str], capsys: CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main([verb, "--recipe", "smoke", "--run", str(tmp_path / "run"), *flags]) == 2
+    err = capsys.readouterr().err
+    assert "2 problems" in err and all(complaint in err for complaint in complaints)
+    assert not (tmp_path / "run").exists()
 
 
 def test_run_checks_everything_before_anything_heavy(tmp_path: Path) -> None:
