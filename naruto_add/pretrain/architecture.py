@@ -38,7 +38,7 @@ SCHEDULER: dict[str, Any] = {
 
 
 def build_autoencoder() -> AutoencoderTiny:
-    """Most convolutions at 1/2 and 1/4 of the side, almost none at the full one: decoding is what few steps wait for."""
+    """Most convolutions at 1/2 and 1/4 of the side, few at the full one: decoding is what few steps wait for."""
     return AutoencoderTiny(
         latent_channels=LATENT_CHANNELS,
         encoder_block_out_channels=(32, 32, 32, 32),

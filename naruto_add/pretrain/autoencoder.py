@@ -41,7 +41,9 @@ class AutoencoderConfig:
 def perceptual_distance(features: FeatureNet, a: Tensor, b: Tensor) -> Tensor:
     """Mean over levels of the squared distance between unit-length feature vectors, as LPIPS without its weights."""
     levels = zip(features(a), features(b), strict=True)
-    return torch.stack([(F.normalize(x, dim=1) - F.normalize(y, dim=1)).square().sum(1).mean() for x, y in levels]).mean()
+    return torch.stack(
+        [(F.normalize(x, dim=1) - F.normalize(y, dim=1)).square().sum(1).mean() for x, y in levels]
+    ).mean()
 
 
 def latent_penalty(latents: Tensor) -> Tensor:
@@ -55,7 +57,9 @@ def crops(images: Tensor, ids: Tensor, config: AutoencoderConfig, positions: lis
     room = images.shape[-1] - config.crop_px + 1
     tops = integers(room, config.seed, "autoencoder/top", positions).tolist()
     lefts = integers(room, config.seed, "autoencoder/left", positions).tolist()
-    cut = [images[i, :, y : y + config.crop_px, x : x + config.crop_px] for i, y, x in zip(ids, tops, lefts, strict=True)]
+    cut = [
+        images[i, :, y : y + config.crop_px, x : x + config.crop_px] for i, y, x in zip(ids, tops, lefts, strict=True)
+    ]
     return torch.stack(cut).float() / 127.5 - 1
 
 
@@ -91,7 +95,9 @@ def as_matrix(weight: Tensor) -> Tensor:
 
 def adam_for_biases(model: nn.Module, rate: float) -> torch.optim.Adam:
     """Adam for what is not a matrix."""
-    return torch.optim.Adam([p for p in model.parameters() if p.ndim != 4 and p.requires_grad], lr=rate, betas=(0.9, 0.99))
+    return torch.optim.Adam(
+        [p for p in model.parameters() if p.ndim != 4 and p.requires_grad], lr=rate, betas=(0.9, 0.99)
+    )
 
 
 def train_autoencoder(

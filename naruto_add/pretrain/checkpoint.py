@@ -14,9 +14,7 @@ from torch import Tensor, nn
 NAME = "checkpoint.safetensors"
 
 
-def save(
-    folder: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], ema: EMAModel, seen: int
-) -> None:
+def save(folder: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], ema: EMAModel, seen: int) -> None:
     """Write aside and rename into place."""
     state = {f"model/{name}": parameter.detach() for name, parameter in model.named_parameters()}
     state |= {f"ema/{number}": shadow for number, shadow in enumerate(ema.shadow_params)}

@@ -83,5 +83,3 @@ def log_line(path: Path, metrics: dict[str, float]) -> None:
 
     with path.open("a") as file:
         file.write(json.dumps(metrics) + "\n")
-
-
