@@ -165,7 +165,7 @@ def s3_client(endpoint: str | None) -> Any:
         import boto3
         from botocore.config import Config
     except ImportError as error:
-        raise UserError("s3:// needs boto3: pip install 'naruto-add[s3]'.") from error
+        raise UserError("s3:// needs boto3: run make install.") from error
     config = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10, read_timeout=60)
     return boto3.client("s3", endpoint_url=endpoint, config=config)
 
