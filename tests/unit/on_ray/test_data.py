@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[3]
 def cluster() -> Iterator[None]:
     """Two CPUs, as on a laptop."""
     ray.init(
+        address="local",
         num_cpus=2,
         include_dashboard=False,
         log_to_driver=False,
