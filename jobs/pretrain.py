@@ -1,7 +1,7 @@
 """Make the `mini` base from nothing: python jobs/pretrain.py --work DIR --out naruto_add/assets/mini/base
 
 Draws the base world, learns the tokenizer, trains the autoencoder, then UNet and text encoder. Stopped anywhere, the
-same command goes on. The figures of the shipped weights are in naruto_add/assets/mini/base/README.md.
+same command goes on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TOKENIZER_CAPTIONS = 4000
 
 
 def arguments() -> argparse.Namespace:
-    """The flags; their defaults are what made the shipped weights."""
+    """The flags."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for drawings and checkpoints")
     parser.add_argument("--out", type=Path, required=True, help="diffusers folder to write")
