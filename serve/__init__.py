@@ -1,1 +1,1 @@
-"""The image server: lands with the serving issue (schemas, limits, batching, playground, metrics)."""
+"""The image server: settings, schemas, limits, keys, engine, application, playground, metrics; Ray Serve runs it."""

@@ -1,0 +1,113 @@
+"""Two copies behind one address: what they share, and what happens when one dies under load."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serve.auth import hashed, new_key
+from tests.served import bundle
+from tests.servers import Server, serving, wait_until
+
+__all__ = ["bundle"]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+KEY, FREE_KEY = new_key(), new_key()
+
+
+@pytest.fixture(scope="module")
+def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    keys = tmp_path_factory.mktemp("keys") / "keys"
+    keys.write_text(f"{hashed(KEY)}\n{hashed(FREE_KEY)}\n")
+    flags = [
+        "--keys-file",
+        keys,
+        "--min-replicas",
+        "2",
+        "--max-replicas",
+        "2",
+        "--cache-mb",
+        "0",
+        "--max-slowdown",
+        "0",
+    ]
+    with serving(bundle, *flags, "--requests-per-minute", "6000") as started:
+        yield started
+
+
+def call(server: Server, path: str, body: dict[str, Any] | None = None, key: str | None = KEY) -> bytes:
+    """The answer's body; raises as urllib does."""
+    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(server.url + path, data, headers), timeout=60) as answer:
+        return answer.read()
+
+
+def test_both_work_and_draw_alike(server: Server) -> None:
+    wish = {"prompt": "a ninja", "seed": 7}
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: json.loads(call(server, "/v1/images/generations", wish)), range(48)))
+    assert len({answer["data"][0]["b64_json"] for answer in answers}) == 1
+    deadline, drawn = time.monotonic() + 30, {}
+    while len(drawn) < 2 and time.monotonic() < deadline:
+        text = call(server, "/metrics").decode()
+        drawn = dict(re.findall(r'naruto_add_images_total\{model="student",replica="(\w+)"\} ([1-9]\S*)', text))
+        time.sleep(1)
+    assert len(drawn) == 2, "one of them drew nothing, or its metrics are missing"
+
+
+def test_a_link_works_whichever_copy_answers(server: Server) -> None:
+    asked = {"prompt": "a ninja", "seed": 7, "response_format": "url"}
+    url = json.loads(call(server, "/v1/images/generations", asked))["data"][0]["url"]
+    path = url.removeprefix(server.url)
+    assert all(call(server, path, key=None).startswith(b"\x89PNG") for _ in range(12))
+
+
+def test_who_has_no_key_is_not_served(server: Server) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        call(server, "/v1/models", key=None)
+    assert refused.value.code == 401
+
+
+def test_a_copy_that_dies_under_load_costs_nobody_more_than_a_retry(server: Server) -> None:
+    """Eight clients, each of which tries a second time once: at least 99.9 % succeed."""
+    stop = threading.Event()
+    outcomes: list[bool] = []
+
+    def client(number: int) -> None:
+        seed = number * 100_000
+        while not stop.is_set():
+            seed += 1
+            outcomes.append(attempt(seed) or attempt(seed))
+
+    def attempt(seed: int) -> bool:
+        try:
+            call(server, "/v1/images/generations", {"prompt": "a ninja", "seed": seed, "steps": 2})
+        except (urllib.error.URLError, OSError):
+            return False
+        return True
+
+    clients = [threading.Thread(target=client, args=(number,)) for number in range(8)]
+    for thread in clients:
+        thread.start()
+    wait_until(lambda: len(outcomes) > 20)
+    before = len(outcomes)
+    os.kill(server.copy_pids()[0], signal.SIGKILL)
+    time.sleep(12)
+    wait_until(lambda: len(outcomes) > before + 20)
+    stop.set()
+    for thread in clients:
+        thread.join()
+    assert before > 20 and len(outcomes) > before + 20, "there was no load"
+    assert sum(outcomes) / len(outcomes) >= 0.999, f"{outcomes.count(False)} of {len(outcomes)} failed twice"

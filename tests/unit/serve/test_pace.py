@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve.pace import Pace
+
+
+def pace(*passes_ms: float, decode_ms: float) -> Pace:
+    """A pace with a pass of 1, 2 ... pictures in these milliseconds."""
+    made = Pace()
+    for pictures, milliseconds in enumerate(passes_ms, 1):
+        made.note_pass(pictures, milliseconds / 1e3)
+    made.note_decode(decode_ms / 1e3)
+    return made
+
+
+def test_passes_are_shared_and_pictures_decoded_one_by_one() -> None:
+    linear = pace(*(10.0 * n for n in range(1, 9)), decode_ms=10)
+    assert linear.drawn_s(4, 1, 8) == pytest.approx(0.050) and linear.drawn_s(4, 4, 8) == pytest.approx(0.200)
+    flat = pace(*[10.0] * 8, decode_ms=0.5)
+    assert flat.drawn_s(4, 8, 8) == pytest.approx(0.044)
+    assert flat.drawn_s(4, 16, 8) == pytest.approx(0.088), "twice as many as a batch holds take turns"
+
+
+def test_the_least_counts_and_gaps_are_filled() -> None:
+    made = pace(10, decode_ms=1)
+    made.note_pass(1, 0.5)
+    made.note_pass(4, 0.040)
+    assert made.pass_s(1) == pytest.approx(0.010) and made.pass_s(2) == pytest.approx(0.020)
+
+
+@given(st.lists(st.floats(1, 100), min_size=8, max_size=8), st.floats(0, 50), st.integers(1, 8), st.integers(1, 31))
+def test_company_never_makes_it_quicker(times: list[float], decode_ms: float, passes: int, pictures: int) -> None:
+    made = pace(*sorted(times), decode_ms=decode_ms)
+    assert made.drawn_s(passes, pictures, 8) <= made.drawn_s(passes, pictures + 1, 8) * (1 + 1e-9)
