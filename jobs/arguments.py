@@ -14,18 +14,22 @@ from typing import Annotated, Any, Generic, TypeVar, get_type_hints
 
 import tyro
 
-from jobs import console
+from jobs import console, submitted
 from naruto_add import recipe as recipes
 from naruto_add.config import Recipe
 from naruto_add.errors import raise_all
+from naruto_add.storage import mirror
 
 SECTIONS = {
-    "run": ("seed", "prompts", "data", "teacher", "distill", "evaluate", "export", "compute"),
+    "run": ("seed", "prompts", "data", "teacher", "distill", "evaluate", "export", "compute", "track"),
     "prepare": ("seed", "data", "teacher", "compute"),
-    "finetune": ("seed", "prompts", "teacher", "compute"),
-    "distill": ("seed", "prompts", "distill", "compute"),
+    "finetune": ("seed", "prompts", "teacher", "compute", "track"),
+    "distill": ("seed", "prompts", "distill", "compute", "track"),
     "evaluate": ("seed", "prompts", "evaluate", "compute"),
     "export": ("export",),
+    "ablate": ("seed", "prompts", "data", "teacher", "distill", "evaluate", "compute"),
+    "tune": ("seed", "prompts", "distill", "evaluate", "export", "compute"),
+    "plan": ("seed", "prompts", "data", "teacher", "distill", "evaluate", "export", "compute", "track"),
 }
 """The parts of a recipe that a verb uses; other settings get a warning there rather than silence."""
 
@@ -36,8 +40,21 @@ class StageWords:
 
     recipe: str
     """A shipped recipe (smoke, mini, sd15, sd21) or the path of a YAML file."""
-    run: Path
-    """The run's folder: its artifacts appear there, and the same command resumes."""
+    run: str
+    """The run's folder or s3://bucket/prefix: its artifacts appear there, and the same command resumes."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the stages work: the run's folder, or the local mirror of one in a storage."""
+        return mirror.local(self.run)
+
+    def flags(self) -> dict[str, list[str]]:
+        """Settings that these words stand for, as `read_flags` gives them."""
+        return {}
+
+    def problems(self, recipe: Recipe) -> list[str]:
+        """What is wrong beside the settings, to be told together with their mistakes."""
+        return submitted.run_problems(Path(self.run))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +77,8 @@ class Arguments(Generic[Words]):
 
     @property
     def run(self) -> Path:
-        """The run's folder."""
-        return self.words.run
+        """The run's folder on this machine."""
+        return self.words.folder
 
 
 def parse(verb: str, words: Sequence[str]) -> Arguments[StageWords]:
@@ -74,9 +91,10 @@ def parse_words(verb: str, words: Sequence[str], own: type[Words]) -> Arguments[
     if {"-h", "--help"} & set(words):
         show_help(verb, words, own)
     known, rest = tyro.cli(own, prog=f"naruto-add {verb}", args=list(words), return_unknown_args=True, add_help=False)
-    flags = read_flags(rest)
+    flags = read_flags(rest) | known.flags()
     recipe, problems = recipes.read(known.recipe, flags)
-    crossed = recipes.check(recipe) if recipe else []
+    problems += mirror.problems(known.run)
+    crossed = [*recipes.check(recipe), *known.problems(recipe)] if recipe else []
     raise_all([*stray(rest), *problems, *crossed])
     assert recipe is not None
     console.warn(misplaced(verb, flags))

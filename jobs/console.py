@@ -26,6 +26,8 @@ COLUMNS = {
     "n": "N",
 }
 """The scores of report.json in the order of the closing table, with their headings."""
+LEAST_SHARE = 0.001
+"""Of a training's time; smaller parts are not shown."""
 LEGEND = (
     "FD, KD: Frechet and kernel distance of feature networks named in report.json; perceptual: mean distance to the\n"
     "teacher's picture of the same caption and noise; accuracy: share of the caption's attributes found; seconds a\n"
@@ -63,15 +65,28 @@ def stage(name: str, path: Path, current: bool) -> Iterator[None]:
     say("stage", f"{name:9} {status:8} {seconds:7.1f} s  {path}", stage=name, status=status, seconds=round(seconds, 2))
 
 
+def profile(stage: str, path: Path) -> None:
+    """Where a training's time went, from the file that its first worker left."""
+    seconds = json.loads(path.read_text(encoding="utf-8"))["seconds"]
+    total = sum(seconds.values())
+    shares = (f"{part} {value / total:.1%}" for part, value in seconds.items() if value >= LEAST_SHARE * total)
+    say("profile", f"{stage:9} time: {', '.join(shares)}", stage=stage, seconds=seconds)
+
+
 def closing(scores: Mapping[str, Mapping[str, Any]], following: Mapping[str, str]) -> None:
     """The table of scores and what to try next: on stdout for a person, else as JSON there and as text on stderr."""
     if not watched():
         say("scores", "", scores=scores, next=following)
-    console = Console(stderr=not watched(), width=None if watched() else 120)
+    console = screen(stderr=not watched())
     console.print(score_table(scores))
     console.print(LEGEND, style="dim")
     for purpose, command in following.items():
         console.print(f"\n{purpose}\n  {command}", highlight=False, markup=False, soft_wrap=True)
+
+
+def screen(stderr: bool = False) -> Console:
+    """Where tables go: as wide as the terminal, or 120 characters where none is watched."""
+    return Console(stderr=stderr, width=None if watched() else 120)
 
 
 def score_table(scores: Mapping[str, Mapping[str, Any]]) -> Table:

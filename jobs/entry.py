@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from naruto_add.errors import UserError
+from naruto_add.errors import UserError, storage_trouble
 from naruto_add.recipe import nearest
 
 DONE, OUR_FAULT, USERS_FAULT, INTERRUPTED = 0, 1, 2, 130
@@ -27,12 +27,17 @@ class Verb:
 
 
 VERBS = {
+    "doctor": Verb("this machine: versions, memory, accelerator, Ray, storage; a block for bug reports", "jobs.doctor"),
+    "plan": Verb("what a run would take: mistakes, parameters, memory, storage, time, cost", "jobs.plan"),
     "run": Verb("the whole pipeline: every stage that is not current yet", "jobs.pipeline"),
     "prepare": Verb("captioned images -> verified shards; --show draws a contact sheet", "jobs.prepare"),
     "finetune": Verb("shards -> teacher", "jobs.finetune"),
     "distill": Verb("teacher and shards -> compact few-step student", "jobs.distill"),
+    "tune": Verb("many distillations -> the best recipe; stops early those that fall behind", "jobs.tune"),
     "evaluate": Verb("scores with their floors, and a page of pictures", "jobs.evaluate"),
     "export": Verb("student and report -> a diffusers folder with a model card", "jobs.export"),
+    "ablate": Verb("the choices of a distillation, each trained and scored several times, in one table", "jobs.ablate"),
+    "serve": Verb("a bundle -> an OpenAI-compatible endpoint and a page to play on", "jobs.serve"),
     "generate": Verb("a prompt -> a picture", "jobs.generate"),
 }
 
@@ -52,7 +57,8 @@ def guarded(call: Callable[[], None]) -> int:
     """Call it and return the exit code; the user's mistakes go to stderr without a traceback."""
     logging.getLogger("DeepSpeed").addFilter(worth_saying)
     try:
-        call()
+        with storage_trouble():
+            call()
     except UserError as mistake:
         sys.stderr.write(f"naruto-add: {mistake}\n")
         return USERS_FAULT

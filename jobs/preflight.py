@@ -1,4 +1,7 @@
-"""All that can be known to be wrong before anything heavy is imported or Ray starts, told together."""
+"""All that can be known to be wrong before anything heavy is imported or Ray starts, told together.
+
+What only a cluster can tell is asked of it last, when nothing else is wrong and still before any work.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from jobs import console
+from jobs.join import join
 from naruto_add import recipe as recipes
 from naruto_add.config import Recipe
 from naruto_add.data import prepare as data
 from naruto_add.errors import UserError, raise_all
 from naruto_add.models import folder
 from naruto_add.on_ray import capacity
+from naruto_add.storage import mirror
+from naruto_add.training import tracking
 
 TRAINING_COPIES = 10
 """Files of the UNet's size that a run writes: teacher, student, bundle, and for each of the two trainings checkpoints
@@ -24,26 +30,49 @@ STORED_BYTES_PER_PIXEL = 2.5
 
 def preflight(recipe: Recipe, run: Path) -> None:
     """Raise UserError that lists every problem of a whole run; warnings go to stderr."""
-    problems = [*base_problems(recipe), *head_start_problems(recipe), *capacity.check(recipe.compute)]
+    problems = [*base_problems(recipe), *head_start_problems(recipe), *training_problems(recipe)]
     space = space_problems(recipe, run)
-    problems += [*folder_problems(run), *space]
+    problems += [*folder_problems(run), *space, *mirror.check(run)]
     raise_all(problems + ([] if space else data.check(recipe.data, recipe.seed)))
+    join(recipe.compute)
     console.warn(recipes.warnings(recipe))
 
 
 def before_prepare(recipe: Recipe) -> None:
     """As `preflight`, for the one stage."""
     raise_all([*base_problems(recipe), *data.check(recipe.data, recipe.seed)])
+    join(recipe.compute, trains=False)
 
 
 def before_finetune(recipe: Recipe) -> None:
     """As `preflight`, for the one stage."""
-    raise_all([*base_problems(recipe), *capacity.check(recipe.compute)])
+    raise_all([*base_problems(recipe), *training_problems(recipe)])
+    join(recipe.compute)
 
 
 def before_distill(recipe: Recipe) -> None:
     """As `preflight`, for the one stage."""
-    raise_all([*head_start_problems(recipe), *capacity.check(recipe.compute)])
+    raise_all([*head_start_problems(recipe), *training_problems(recipe)])
+    join(recipe.compute)
+
+
+def before_plan(recipe: Recipe, run: Path, elsewhere: bool) -> list[str]:
+    """What would stop the run, to be told with other mistakes; `elsewhere`: on a machine that is not this one.
+
+    Data that is not on this machine is no mistake here, since a plan may be made anywhere.
+    """
+    problems = [*base_problems(recipe), *head_start_problems(recipe), *folder_problems(run)]
+    problems += [] if elsewhere else capacity.check(recipe.compute)
+    source = recipe.data.source
+    here = source == "builtin" or Path(source).expanduser().exists()
+    if not here:
+        console.warn([f"data.source {source} is not on this machine; the plan is made without looking at it."])
+    return problems + (data.check(recipe.data, recipe.seed) if here else [])
+
+
+def training_problems(recipe: Recipe) -> list[str]:
+    """Workers that this machine cannot hold, and trackers that are not there."""
+    return [*capacity.check(recipe.compute), *tracking.check(recipe.track)]
 
 
 def base_problems(recipe: Recipe) -> list[str]:

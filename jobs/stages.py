@@ -15,17 +15,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from jobs import console
+from jobs import console, submitted
 from naruto_add import artifact
 from naruto_add.artifact import Artifact
 from naruto_add.config import Recipe
-from naruto_add.errors import UserError
+from naruto_add.errors import UserError, raise_all
 from naruto_add.models.folder import HEAD_START_FILE, TOKENIZER_FILES, base_digest, head_start_folder
+from naruto_add.storage import checkpoints, mirror
 
 DECIDES_NOTHING = {
     "data": ("s3_endpoint", "max_rejected"),
     "teacher": (),
-    "distill": ("collapse_gap",),
+    "distill": ("measure_images", "measure_pictures"),
     "evaluate": ("batch_size",),
     "export": (),
 }
@@ -62,27 +63,25 @@ def finetune(recipe: Recipe, run: Path, shards: Artifact) -> Artifact:
     }
 
     def make(folder: Path, work: Path) -> None:
-        from naruto_add.on_ray.train import train_teacher
+        from naruto_add.on_ray.train import PROFILE, train_teacher
 
         train_teacher(recipe, shards.path.resolve(), work, folder)
+        console.profile("finetune", work / PROFILE)
 
     return stage("finetune", run, "teacher", config, {"shards": shards}, make)
 
 
 def distill(recipe: Recipe, run: Path, teacher: Artifact, shards: Artifact) -> Artifact:
     """Teacher and shards -> few-step student. The distill section, the head start, seed and precision decide."""
-    config = {
-        **decisive(recipe, "distill"),
-        "head_start": head_start_digest(recipe.distill.head_start),
-        "precision": recipe.compute.precision,
-    }
 
     def make(folder: Path, work: Path) -> None:
-        from naruto_add.on_ray.train import train_student
+        from naruto_add.on_ray.train import PROFILE, train_student
 
         train_student(recipe, teacher.path.resolve(), shards.path.resolve(), work, folder)
+        console.profile("distill", work / PROFILE)
 
-    return stage("distill", run, "student", config, {"teacher": teacher, "shards": shards}, make)
+    parents = {"teacher": teacher, "shards": shards}
+    return stage("distill", run, "student", distill_config(recipe), parents, make)
 
 
 def evaluate(recipe: Recipe, run: Path, student: Artifact, teacher: Artifact, shards: Artifact) -> Artifact:
@@ -118,6 +117,20 @@ def export(recipe: Recipe, run: Path, student: Artifact, report: Artifact) -> Ar
     return stage("export", run, "bundle", decisive(recipe, "export"), {"student": student, "report": report}, make)
 
 
+def distill_config(recipe: Recipe) -> dict[str, Any]:
+    """What decides a student beside its parents."""
+    return {
+        **decisive(recipe, "distill"),
+        "head_start": head_start_digest(recipe.distill.head_start),
+        "precision": recipe.compute.precision,
+    }
+
+
+def work_folder(run: Path, verb: str, key: str) -> Path:
+    """Where a stage keeps what its artifact with this key is made from."""
+    return run / WORK / f"{verb}-{key[:12]}"
+
+
 def stage(
     verb: str,
     run: Path,
@@ -126,33 +139,52 @@ def stage(
     parents: Mapping[str, Artifact],
     make: Callable[[Path, Path], None],
 ) -> Artifact:
-    """Build `run/kind` with `make(folder, work)` unless it is current, and say so; the work folder outlives a kill."""
+    """Build `run/kind` with `make(folder, work)` unless it is current, and say so; the work folder outlives a kill.
+
+    Where the run mirrors a storage, both are kept there too.
+    """
     key = artifact.plan(kind, config, parents).key
-    work = run / WORK / f"{verb}-{key[:12]}"
+    work = work_folder(run, verb, key)
+    if mirror.fetch_current(run, kind, key):
+        console.say("fetched", f"{kind} fetched from the storage", kind=kind)
+
+    def checked(folder: Path) -> None:
+        """Make it, of parents whose every bit is as it was made; shards are hashed where they are read."""
+        for parent in parents.values():
+            if parent.manifest.kind != "shards":
+                artifact.verify(parent)
+        with checkpoints.kept(run, work):
+            make(folder.resolve(), work.resolve())
+
     with console.stage(verb, run / kind, artifact.is_current(run / kind, key)):
-        return artifact.build(
-            run / kind,
-            kind=kind,
-            config=config,
-            parents=parents,
-            make=lambda folder: make(folder.resolve(), work.resolve()),
-        )
+        made = artifact.build(run / kind, kind=kind, config=config, parents=parents, make=checked)
+        mirror.send(run, kind)
+        checkpoints.drop(run, work)
+    return made
 
 
 def opened(run: Path, kind: str) -> Artifact:
     """An artifact that an earlier stage has made; raises UserError that names the stage if it is not there."""
+    mirror.fetch_newer(run, kind)
     return artifact.open_artifact(run / kind, kind)
 
 
 @contextmanager
 def occupied(run: Path) -> Iterator[None]:
-    """While inside, no other process may work in this run; raises UserError if one does already."""
+    """While inside, no other process of this machine may work in this run; raises UserError if one does already.
+
+    So it does if the run mirrors a storage where nothing can be kept.
+    """
+    raise_all(mirror.check(run))
+    if (store := mirror.store_of(run)) is not None:
+        console.say("mirror", f"{store.place.uri} is worked on in {run}", uri=store.place.uri, path=str(run))
     run.mkdir(parents=True, exist_ok=True)
     with (run / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(f"--run {run}: another naruto-add is at work there; wait for it or stop it.") from error
+        submitted.tell(run)
         yield
 
 
@@ -171,7 +203,7 @@ def fingerprint(source: str) -> str | None:
         return None
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     entries = [f"{p.relative_to(path)} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files]
-    return hashlib.sha256("\n".join(entries).encode()).hexdigest()
+    return hashlib.sha256("\n".join(entries).encode("utf-8", "surrogateescape")).hexdigest()  # any file name
 
 
 def head_start_digest(name: str | None) -> str | None:

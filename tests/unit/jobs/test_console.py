@@ -60,6 +60,20 @@ def test_a_stage_that_fails_is_not_called_done(capsys: pytest.CaptureFixture[str
     assert '"done"' not in capsys.readouterr().out
 
 
+def test_a_profile_is_seconds_for_a_program_and_shares_for_a_person(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "profile.json"
+    path.write_text(json.dumps({"began": 0.0, "seconds": {"student": 75.0, "data": 25.0, "saving": 0.01}}))
+    console.profile("distill", path)
+    told = json.loads(capsys.readouterr().out)
+    assert told["event"] == "profile" and told["seconds"]["student"] == 75.0
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    console.profile("distill", path)
+    assert terminal.text == "distill   time: student 75.0%, data 25.0%\n"
+
+
 def test_the_table_puts_floors_last_and_dashes_for_what_does_not_apply() -> None:
     paper = Console(width=120, record=True, quiet=True)
     paper.print(console.score_table(SCORES))

@@ -25,13 +25,18 @@ def flags(**values: Any) -> Recipe:
         ("data", flags(data__s3_endpoint="http://127.0.0.1:9000", data__max_rejected=0.1)),
         ("teacher", flags(teacher__optim__checkpoint_images=1, teacher__optim__preview_images=1)),
         ("teacher", flags(teacher__optim__accumulation=2, teacher__optim__gradient_checkpointing=True)),
-        ("distill", flags(distill__collapse_gap=1.0, compute__workers=1, compute__zero_stage=3)),
+        ("distill", flags(distill__optim__preview_images=1, compute__workers=1, compute__zero_stage=3)),
         ("evaluate", flags(evaluate__batch_size=1)),
     ],
 )
 def test_what_decides_nothing_is_not_in_the_key(section: str, changed: Recipe) -> None:
     assert changed != SMOKE
     assert stages.decisive(changed, section) == stages.decisive(SMOKE, section)
+
+
+def test_where_a_collapse_begins_is_in_the_key() -> None:
+    """A rollback draws new heads and slows them, so it changes the student."""
+    assert stages.decisive(flags(distill__collapse_gap=1.0), "distill") != stages.decisive(SMOKE, "distill")
 
 
 def test_every_other_setting_is_in_the_key() -> None:

@@ -1,0 +1,1 @@
+"""The parts of `python -m jobs.ablate`: what is varied, one training and its scores, the table."""

@@ -1,0 +1,74 @@
+"""Drawing as the endpoint does it, beside plain diffusers with the same bundle: how fast, and how alike."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import numpy
+import torch
+from diffusers import LatentConsistencyModelPipeline
+
+from jobs.measuring.alternate import Pair
+from jobs.measuring.drawing import STEPS
+from jobs.measuring.setting import Setting, seconds_of
+from jobs.measuring.starting import bundle_of
+from naruto_add.export.diffusers import open_bundle
+from serve.model import Model, Pixels, Wish, open_student
+
+SEEDS = range(4)
+LEVELS = 255
+BEYOND_DOUBT_DB = 100.0
+"""Shown for equal pictures, whose ratio is infinite."""
+
+
+def picture(setting: Setting) -> Pair:
+    """Seconds of a picture at batch 1, each of a new caption, by the endpoint's model and by the pipeline."""
+    model, pipeline = both(setting)
+    numbers = count()
+
+    def caption() -> str:
+        return f"{setting.recipe.prompts[0]} {next(numbers)}"
+
+    return Pair(
+        lambda: seconds_of(lambda: drawn(model, caption(), 0)),
+        lambda: seconds_of(lambda: plain(pipeline, caption(), 0)),
+    )
+
+
+def likeness(setting: Setting) -> Pair:
+    """The least peak signal-to-noise ratio, in dB, of the endpoint's pictures to the pipeline's of the same seeds."""
+    model, pipeline = both(setting)
+    prompt = setting.recipe.prompts[0]
+
+    def least() -> float:
+        return min(psnr(drawn(model, prompt, seed), plain(pipeline, prompt, seed)) for seed in SEEDS)
+
+    return Pair(least, warm=False)
+
+
+def both(setting: Setting) -> tuple[Model, LatentConsistencyModelPipeline]:
+    """The bundle as the endpoint opens it and as diffusers does."""
+    bundle = bundle_of(setting)
+    model = open_student(bundle, max_batch=1)
+    model.warm_up()
+    return model, open_bundle(bundle)
+
+
+def drawn(model: Model, prompt: str, seed: int) -> Pixels:
+    """The endpoint's picture, (H,W,3) uint8."""
+    drawing = model.start(Wish(prompt, seed, STEPS, None))
+    while not drawing.done:
+        model.advance([drawing])
+    return model.picture(drawing)
+
+
+def plain(pipeline: LatentConsistencyModelPipeline, prompt: str, seed: int) -> Pixels:
+    """The pipeline's picture, (H,W,3) uint8."""
+    generator = torch.Generator().manual_seed(seed)
+    return numpy.asarray(pipeline(prompt, num_inference_steps=STEPS, generator=generator).images[0])
+
+
+def psnr(a: Pixels, b: Pixels) -> float:
+    """Peak signal-to-noise ratio of two 8-bit pictures, in dB."""
+    error = float(numpy.square(a.astype(float) - b.astype(float)).mean())
+    return BEYOND_DOUBT_DB if error == 0 else 10 * float(numpy.log10(LEVELS**2 / error))
