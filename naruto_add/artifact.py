@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from naruto_add import __version__
@@ -21,6 +21,7 @@ from naruto_add.errors import UserError
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+SEAL = "seal"
 
 
 def canonical(value: Any) -> str:
@@ -112,7 +113,7 @@ def commit(partial: Path, path: Path, wanted: Manifest) -> Artifact:
     files = {p.relative_to(partial).as_posix(): p for p in sorted(partial.rglob("*")) if p.is_file()}
     hashed = {name: [p.stat().st_size, sha256_file(p)] for name, p in files.items()}
     manifest = Manifest(kind=wanted.kind, config=wanted.config, parents=wanted.parents, files=hashed)
-    write_json(partial / MANIFEST, {**asdict(manifest), "digest": manifest.digest})
+    write_json(partial / MANIFEST, sealed({**asdict(manifest), "digest": manifest.digest}))
     for name in (*files, MANIFEST):
         flush(partial / name)
     set_aside(path)
@@ -146,6 +147,31 @@ def open_artifact(path: Path, kind: str) -> Artifact:
     return Artifact(path, manifest)
 
 
+def link(source: Artifact, path: Path) -> Artifact:
+    """The same artifact at `path` too, by hard links where the file system allows, else by copies.
+
+    An artifact of other content at `path` is moved aside as `build` does; the source is only read.
+    """
+    if is_current(path, source.manifest.key) and read_manifest(path).digest == source.digest:
+        return open_artifact(path, source.manifest.kind)
+    partial = path.parent / f".{path.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(source.path, partial, copy_function=link_or_copy)
+    set_aside(path)
+    os.replace(partial, path)
+    flush(path.parent)
+    return open_artifact(path, source.manifest.kind)
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """A hard link, or a copy where the two places share no file system that knows them."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def verify(artifact: Artifact) -> None:
     """Hash every file again; raises UserError that names the files whose content has changed."""
     wrong = [n for n, (_, sha) in artifact.manifest.files.items() if sha256_file(artifact.path / n) != sha]
@@ -155,17 +181,28 @@ def verify(artifact: Artifact) -> None:
 
 def read_manifest(path: Path) -> Manifest:
     """Read and check `path/manifest.json`; raises UserError if it is not a manifest of ours."""
+    return parse_manifest((path / MANIFEST).read_bytes(), str(path))
+
+
+def parse_manifest(content: bytes, where: str) -> Manifest:
+    """As `read_manifest`, of the bytes of `where`'s manifest."""
     try:
-        values = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        values = parse_sealed(content)
         digest = values.pop("digest")
         manifest = Manifest(**values)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path / MANIFEST} is not a manifest of naruto-add ({error}).") from error
+        raise UserError(f"{where}/{MANIFEST} is not a manifest of naruto-add ({error}).") from error
     if manifest.schema > SCHEMA:
-        raise UserError(f"{path} was made by a newer naruto-add (schema {manifest.schema}); update naruto-add.")
+        raise UserError(f"{where} was made by a newer naruto-add (schema {manifest.schema}); update naruto-add.")
     if manifest.digest != digest:
-        raise UserError(f"{path / MANIFEST} has been altered: its digest does not match. Make it again.")
+        raise UserError(f"{where}/{MANIFEST} has been altered: its digest does not match. Make it again.")
     return manifest
+
+
+def is_inside(name: str) -> bool:
+    """Whether a relative name, written with forward slashes, stays within its folder."""
+    path = PurePosixPath(name)
+    return bool(name) and not path.is_absolute() and ".." not in path.parts
 
 
 def missing_files(path: Path, manifest: Manifest) -> list[str]:
@@ -177,10 +214,42 @@ def missing_files(path: Path, manifest: Manifest) -> list[str]:
     ]
 
 
+def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values and a hash of them all: no bit of what `write_json` makes of it can change unnoticed."""
+    return {**values, SEAL: sha256_text(canonical(values))}
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """The values of a sealed JSON file, without the seal; raises ValueError if a bit has changed.
+
+    Files of versions that wrote no seal are read too, so callers must refuse names that they do not know: the seal's
+    own name may have changed.
+    """
+    return parse_sealed(path.read_bytes())
+
+
+def parse_sealed(content: bytes) -> dict[str, Any]:
+    """As `read_sealed`, of a file's bytes."""
+    text = content.decode("utf-8")
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError("no JSON object")
+    altered = readable(values) != text
+    seal = values.pop(SEAL, None)
+    if altered or (seal is not None and seal != sha256_text(canonical(values))):
+        raise ValueError("its content has changed since it was written")
+    return values
+
+
+def readable(value: Any) -> str:
+    """JSON for people, with a final newline; equal values give equal text."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write readable JSON with a final newline, aside and then renamed, so that it is never half-written."""
+    """Write readable JSON, aside and then renamed, so that it is never half-written."""
     aside = path.with_name(f".{path.name}.partial")
-    aside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    aside.write_text(readable(value), encoding="utf-8")
     os.replace(aside, path)
 
 

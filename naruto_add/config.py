@@ -5,6 +5,7 @@ Only pydantic and the standard library are imported here, so that `--help` and e
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
@@ -17,6 +18,7 @@ NaturalInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NaturalFloat = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Precision = Literal["fp32", "bf16", "auto"]
 
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
@@ -99,8 +101,11 @@ class TeacherConfig:
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
 class DistillConfig:
-    """Adversarial Diffusion Distillation (Sauer et al., arXiv 2311.17042) into a compact student."""
+    """Distillation into a compact few-step student; sections and equations are those of ADD (arXiv 2311.17042)."""
 
+    method: Literal["add", "ladd", "lcm", "output"] = "add"
+    """add: adversarial, heads on pixels; ladd: adversarial among latents, heads on the teacher's own features; lcm:
+    latent consistency; output: regression onto the teacher's results."""
     size: Literal["full", "base", "small", "tiny"] = "base"
     """Surgery on the teacher's UNet (BK-SDM): which blocks the student keeps; full: all."""
     head_start: str | None = None
@@ -109,12 +114,27 @@ class DistillConfig:
     """tau_1..tau_N (section 3.1); the last one starts from pure noise (zero terminal SNR)."""
     terminal_share: Fraction = 0.25
     """Share of samples at tau_N; the others are uniform. 1/N is the paper's uniform draw."""
+    simulated_share: Fraction = 0.0
+    """Share of samples that start from the student's own earlier steps instead of a noised real image (DMD2's backward
+    simulation; methods add and ladd)."""
+    synthetic_steps: NaturalInt = 0
+    """Train on what the teacher draws for the captions in so many steps instead of on the real images, as LADD does;
+    0: real images."""
     distill_weight: NaturalFloat = 2.5
-    """lambda of equation 1."""
+    """lambda of equation 1. LADD sets it to 0 on synthetic images."""
+    perceptual_weight: NaturalFloat = 0.0
+    """Weight of a perceptual distance, by the heads' feature network, beside equation 4's squared one (add)."""
+    feature_weight: NaturalFloat = 1.0
+    """Weight of the distance between the features of the student's and the teacher's stages (method output)."""
+    target: Literal["renoised", "trajectory"] = "renoised"
+    """What the teacher denoises for the distillation term of add and ladd. renoised: the student's own guess under new
+    noise, equation 4; trajectory: the student's input, in `teacher_steps` steps and weighted 1, as `output` does."""
     weighting: Literal["exponential", "sds", "nfsd"] = "exponential"
     """c(t) of equation 4 and appendix A; nfsd: Noise-Free Score Distillation."""
     teacher_guidance: NaturalFloat = 3.0
     """Guidance scale of the teacher's target."""
+    teacher_steps: PositiveInt = 1
+    """DDIM steps of the teacher for its target (table 1f); 4 to 16 for output. lcm always takes one."""
     negative_prompt: str | None = None
     """What the images should not be, for nfsd (section 4.2 of its paper); null: its domain term is left out above
     t = 200."""
@@ -125,18 +145,32 @@ class DistillConfig:
     """gamma of equation 3: R1 on each head's input features."""
     features: Literal["efficientnet_lite0", "efficientnet_lite1", "dinov2_vits14"] = "efficientnet_lite0"
     """Frozen feature network of the discriminator."""
+    scales: Annotated[tuple[Literal[1, 2, 4], ...], Field(min_length=1)] = (1,)
+    """The heads see the pictures whole (1), at half their side (2) or at a quarter (4), each scale with heads of
+    its own (method add)."""
+    two_spaces: bool = False
+    """Heads on the teacher's features of the latents too, as in ladd (method add)."""
     real_images: Literal["pixels", "decoded"] = "pixels"
     """What the heads take for real: the training images, or what the autoencoder makes of them. The latter spares the
     student blame for the autoencoder's own losses."""
     conditioning: Literal["none", "text", "image", "both"] = "both"
-    """What the discriminator heads are conditioned on, by projection."""
+    """What the discriminator heads are conditioned on, by projection; heads on latents have no use for the image."""
+    mismatch_weight: NaturalFloat = 0.0
+    """Weight of real images under other captions, which the heads should refuse (methods add and ladd)."""
     augment: bool = True
     """Differentiable augmentation of real and fake images alike (translation, colour, cutout)."""
     heads_learning_rate: PositiveFloat = 1e-4
     heads_steps: PositiveInt = 1
     """Discriminator updates per student update."""
+    heads_renewal: Fraction = 0.0
+    """Chance of each head, at each step, to be drawn anew, against overfitting (methods add and ladd)."""
     collapse_gap: PositiveFloat = 15.0
-    """Health gate: stop when the mean logit gap D(real) - D(fake) stays above this."""
+    """Health gate: when the running logit gap D(real) - D(fake) passes this, go back to the last checkpoint and on with
+    new and slower heads, three times at most."""
+    measure_images: NaturalInt = 0
+    """Measure the distance to the held-out images every so many images and at the end, into the metrics; 0: never."""
+    measure_pictures: Annotated[int, Field(ge=2)] = 64
+    """Pictures of such a measurement, of held-out captions in export.steps steps, looked at by evaluate.extractor."""
     optim: OptimConfig
 
 
@@ -174,6 +208,8 @@ class ExportConfig:
 
     steps: Literal[1, 2, 4] = 4
     """Steps of the bundle's default call."""
+    half: bool = False
+    """Store the UNet's weights in 16 bits, which halves the folder; they are computed with in 32 all the same."""
     title: str = "naruto-add student"
     license: str = "apache-2.0"
 
@@ -185,16 +221,45 @@ class ComputeConfig:
     launcher: Literal["ray", "inline"] = "ray"
     """ray: Ray Train workers fed by Ray Data; inline: in this process, one worker (tests, notebooks)."""
     workers: PositiveInt = 2
+    finetune_workers: PositiveInt | None = None
+    """Workers of fine-tuning, where others serve it better than `workers`; null: as many. A step too small to share
+    is done sooner by one."""
     cpus_per_worker: PositiveFloat = 0.5
     """Ray's reservation; leave CPUs for Ray Data or it starves."""
     threads_per_worker: PositiveInt = 1
     """Real threads; threads x workers should not exceed the cores."""
     gpus_per_worker: NaturalFloat = 0.0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
+    """auto: bf16 in training and evaluation where the GPU or processor has matrix units for it, else fp32."""
     zero_stage: Literal[0, 1, 2, 3] | None = 2
     """DeepSpeed ZeRO stage of the distilled student; null: plain torch."""
     address: str | None = None
     """Ray cluster to join; null: start one here."""
+
+    @property
+    def finetuning(self) -> ComputeConfig:
+        """The same with fine-tuning's number of workers."""
+        return replace(self, workers=self.finetune_workers or self.workers)
+
+    cluster_grows: bool = False
+    """The cluster starts machines when they are asked for (`ray up` or KubeRay with autoscaling): wait for workers that
+    do not fit yet, instead of refusing them."""
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
+class TrackConfig:
+    """Where training's records go beside metrics.jsonl and TensorBoard, which stay in the run's folder.
+
+    Nothing leaves the machine unless it is asked for here. Keys come from the trackers' own environment variables or
+    files, never from a recipe.
+    """
+
+    mlflow: str | None = None
+    """An MLflow tracking server, http://HOST:PORT; null: none. Needs `pip install mlflow-skinny`; with the whole mlflow
+    also sqlite:////data/mlflow.db."""
+    wandb: str | None = None
+    """A Weights & Biases PROJECT or ENTITY/PROJECT; null: none. Needs `pip install wandb`; WANDB_MODE=offline keeps
+    its files here."""
 
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
@@ -217,3 +282,4 @@ class Recipe:
     evaluate: EvaluateConfig
     export: ExportConfig
     compute: ComputeConfig
+    track: TrackConfig = TrackConfig()

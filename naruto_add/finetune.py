@@ -26,7 +26,7 @@ from naruto_add.diffusion.losses import min_snr_weight
 from naruto_add.diffusion.samplers import initial_noise, sample_teacher
 from naruto_add.diffusion.schedule import Schedule, load_schedule
 from naruto_add.errors import UserError
-from naruto_add.models.load import Components, decode, encode_text
+from naruto_add.models.load import Components, decode, encode_text, latent_shape
 from naruto_add.models.student import Size, tie
 from naruto_add.training.engine import EngineFactory, TorchEngine, autocast
 from naruto_add.training.pace import learning_rate
@@ -104,6 +104,12 @@ class FineTune:
         weight = min_snr_weight(snr, self.config.snr_gamma, self.schedule.prediction_type)
         return torch.where(snr > 0, weight, torch.ones_like(weight))
 
+    @property
+    def parts(self) -> dict[str, torch.nn.Module]:
+        """See `Method.parts`."""
+        parts = {"teacher": self.player.module}
+        return parts if self.compact is self.player.module else parts | {"teacher, compact path": self.compact}
+
     @torch.no_grad()
     def preview(self, prompts: Sequence[str]) -> Tensor:
         """The averaged teacher's guided pictures (N,3,H,W) of the prompts, from fixed noise."""
@@ -164,10 +170,3 @@ def add_lora(unet: UNet2DConditionModel, rank: int, seed: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.address(seed, "lora"))
         unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(LORA_TARGETS)))
-
-
-def latent_shape(unet: UNet2DConditionModel) -> tuple[int, int, int]:
-    """(C, h, w) of the latents that the base was made for."""
-    size = unet.config["sample_size"]
-    height, width = (size, size) if isinstance(size, int) else size
-    return unet.config["in_channels"], height, width

@@ -10,7 +10,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from typing import Any, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from naruto_add.config import Recipe
+from naruto_add.config import DistillConfig, Recipe
 from naruto_add.errors import UserError, raise_all
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -28,6 +28,16 @@ TRAIN_TIMESTEPS = 1000
 VALID_TIMESTEPS = {  # what LCMScheduler, and so the exported bundle, can express
     count: tuple(TRAIN_TIMESTEPS // count * (i + 1) - 1 for i in range(count)) for count in (1, 2, 4, 5, 8, 10)
 }
+METHODS_OF = {
+    "target": ("add", "ladd"),
+    "simulated_share": ("add", "ladd"),
+    "perceptual_weight": ("add",),
+    "scales": ("add",),
+    "two_spaces": ("add",),
+    "mismatch_weight": ("add", "ladd"),
+    "heads_renewal": ("add", "ladd"),
+}
+"""Options of `distill` that only some of its methods know."""
 NONE_WORDS = ("None", "none", "null")
 
 
@@ -57,6 +67,17 @@ def read(name_or_file: str | Path, flags: Mapping[str, Any] = NO_FLAGS) -> tuple
         wrong = {setting_of(error) for error in errors}
         recipe, _ = validate(laid_over(values, {flag: v for flag, v in known.items() if flag not in wrong}))
     return recipe, problems
+
+
+def varied(recipe: Recipe, changes: Mapping[str, Any]) -> tuple[Recipe | None, list[str]]:
+    """The recipe with other values for some settings (dotted path -> value), and what is wrong with that.
+
+    The recipe is None where a setting does not exist or a value is impossible.
+    """
+    unknown = [unknown_setting(path, path) for path in changes if path not in settings()]
+    other, errors = validate(laid_over(asdict(recipe), {} if unknown else changes))
+    problems = [*unknown, *(explain(error, Path(recipe.name)) for error in errors)]
+    return (None, problems) if problems or other is None else (other, check(other))
 
 
 def validate(values: Mapping[str, Any]) -> tuple[Recipe | None, Sequence[Mapping[str, Any]]]:
@@ -180,16 +201,37 @@ def nearest(word: str, valid: list[str]) -> str:
 
 def check(recipe: Recipe) -> list[str]:
     """Problems between settings that are fine one by one; each says what to change. Empty: none."""
-    return [*check_batches(recipe), *check_steps(recipe), *check_compute(recipe)]
+    return [
+        *check_filled(recipe),
+        *check_batches(recipe),
+        *check_steps(recipe),
+        *check_method(recipe.distill),
+        *check_compute(recipe),
+    ]
+
+
+def check_filled(recipe: Recipe) -> Iterator[str]:
+    """Lists that a run cannot do without."""
+    scored = recipe.evaluate
+    lists: dict[str, tuple[int, ...] | tuple[str, ...]] = {
+        "evaluate.student_steps": scored.student_steps,
+        "evaluate.teacher_steps": scored.teacher_steps,
+        "evaluate.base_steps": scored.base_steps,
+        "prompts": recipe.prompts,
+    }
+    yield from (f"{name} is empty: give at least one." for name, values in lists.items() if not values)
 
 
 def check_batches(recipe: Recipe) -> Iterator[str]:
     """A global batch must fall into equal micro-batches."""
-    workers = recipe.compute.workers
-    for section, optim in (("teacher", recipe.teacher.optim), ("distill", recipe.distill.optim)):
+    own = recipe.compute.finetune_workers
+    for section, optim, setting, workers in (
+        ("teacher", recipe.teacher.optim, "finetune_workers" if own else "workers", recipe.compute.finetuning.workers),
+        ("distill", recipe.distill.optim, "workers", recipe.compute.workers),
+    ):
         if optim.batch_size % (workers * optim.accumulation):
             yield (
-                f"{section}.optim.batch_size ({optim.batch_size}) must be a multiple of compute.workers x "
+                f"{section}.optim.batch_size ({optim.batch_size}) must be a multiple of compute.{setting} x "
                 f"{section}.optim.accumulation ({workers} x {optim.accumulation})."
             )
 
@@ -208,16 +250,37 @@ def check_steps(recipe: Recipe) -> Iterator[str]:
         for steps in scored
         if len(timesteps) % steps
     )
-    if recipe.export.steps not in scored:
+    if scored and recipe.export.steps not in scored:
         yield f"export.steps ({recipe.export.steps}) must be among evaluate.student_steps {scored}, to have a score."
+
+
+def check_method(distill: DistillConfig) -> Iterator[str]:
+    """Options that the distillation's method does not know, or that contradict each other."""
+    defaults = {field.name: field.default for field in fields(DistillConfig)}
+    for name, methods in METHODS_OF.items():
+        if getattr(distill, name) != defaults[name] and distill.method not in methods:
+            yield (
+                f"distill.{name} is an option of the methods {' and '.join(methods)}, not of {distill.method}: leave "
+                "it out or set another distill.method."
+            )
+    if distill.mismatch_weight and distill.conditioning not in ("text", "both"):
+        yield (
+            f"distill.mismatch_weight needs heads that know the caption: set distill.conditioning text or both, not "
+            f"{distill.conditioning}, or distill.mismatch_weight 0."
+        )
+    if distill.synthetic_steps and distill.method == "add" and distill.real_images == "pixels":
+        yield "distill.synthetic_steps draws latents, which have no other pixels: set distill.real_images decoded."
+    if distill.weighting == "nfsd" and distill.teacher_steps > 1 and distill.method in ("add", "ladd"):
+        yield "distill.weighting nfsd compares single steps of the teacher: set distill.teacher_steps 1."
 
 
 def check_compute(recipe: Recipe) -> Iterator[str]:
     """Workers that nobody would start."""
-    if recipe.compute.launcher == "inline" and recipe.compute.workers != 1:
+    counts = (recipe.compute.workers, recipe.compute.finetuning.workers)
+    if recipe.compute.launcher == "inline" and counts != (1, 1):
         yield (
             "compute.launcher inline is one worker in this process: set compute.workers 1, "
-            f"not {recipe.compute.workers}."
+            f"not {max(counts)}, and leave compute.finetune_workers out."
         )
 
 
@@ -229,6 +292,11 @@ def warnings(recipe: Recipe) -> list[str]:
         found.append(
             f"compute: {compute.workers} workers x {compute.threads_per_worker} threads on {cores()} cores get in "
             "each other's way; lower compute.threads_per_worker."
+        )
+    if recipe.distill.method == "output" and recipe.distill.teacher_steps == 1:
+        found.append(
+            "distill.method output with distill.teacher_steps 1 repeats the teacher's blurred first guess; 8 gives it "
+            "pictures to repeat."
         )
     if compute.precision == "bf16" and not compute.gpus_per_worker:
         found.append("compute.precision bf16 without GPUs is several times slower than fp32 on most processors.")

@@ -22,6 +22,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 MAX_BYTES = 128 * 2**20
 """Larger files are refused unread."""
+MEMORY_BYTES = 168 * 2**20
+"""What decoding one image may take: a cap on its pixels beside the recipe's, see `bytes_per_pixel`."""
+BAND_ROWS = 256
 WHITE = (255, 255, 255)
 
 DECODER_ERRORS = (
@@ -80,10 +83,16 @@ def square(content: bytes, size_px: int, max_pixels: int) -> tuple[Image.Image, 
 
 
 def fit(image: Image.Image, size_px: int) -> Image.Image:
-    """Decode, turn upright, scale to the shorter side and crop the centre; raises Rejected if it is broken."""
+    """Decode, scale to the shorter side, crop the centre and turn upright; raises Rejected if it is broken.
+
+    Turned last, where it costs nothing: the centre is a square whichever way it lies.
+    """
     try:
         image.draft(None, (2 * size_px, 2 * size_px))  # large JPEGs: decoded at a half, a quarter or an eighth
-        return over_white(ImageOps.fit(to_8_bits(turn(image)), (size_px, size_px), Image.Resampling.LANCZOS))
+        image.load()
+        small = ImageOps.fit(to_8_bits(image), (size_px, size_px), Image.Resampling.LANCZOS)
+        small.info |= image.info
+        return over_white(turn(small))
     except DECODER_ERRORS as error:
         reject_broken(error)
 
@@ -100,9 +109,22 @@ def open_header(content: bytes, max_pixels: int) -> Image.Image:
         raise Rejected(Reason.NOT_AN_IMAGE, f"not one of {', '.join(FORMATS)}") from error
     except DECODER_ERRORS as error:
         reject_broken(error)
-    if image.width * image.height > max_pixels:
-        raise Rejected(Reason.TOO_MANY_PIXELS, f"{image.width} x {image.height}, at most {max_pixels} pixels")
+    most = min(max_pixels, MEMORY_BYTES // bytes_per_pixel(image))
+    if image.width * image.height > most:
+        what = f"{image.width} x {image.height}, at most {most} pixels of {image.format} {image.mode}"
+        raise Rejected(Reason.TOO_MANY_PIXELS, what)
     return image
+
+
+def bytes_per_pixel(image: Image.Image) -> int:
+    """What decoding takes at its peak, before the image is small; measured by `python -m jobs.chaos mutants`."""
+    if image.format in ("JPEG", "MPO"):
+        return 2 * len(image.getbands()) if "progressive" in image.info else 4  # all coefficients at once, or rows
+    if image.format == "WEBP":
+        return 18  # libwebp's two canvases, its answer, and ours
+    if image.mode == "RGBA":
+        return 10  # and once more with its colours multiplied, to be scaled
+    return 13 if image.has_transparency_data else 5
 
 
 def reject_animation(content: bytes) -> None:
@@ -126,7 +148,6 @@ def reject_broken(error: Exception) -> NoReturn:
 
 def turn(image: Image.Image) -> Image.Image:
     """The image as its EXIF orientation wants it seen; unreadable EXIF is ignored."""
-    image.load()
     try:
         return ImageOps.exif_transpose(image)
     except DECODER_ERRORS:
@@ -134,18 +155,27 @@ def turn(image: Image.Image) -> Image.Image:
 
 
 def to_8_bits(image: Image.Image) -> Image.Image:
-    """Eight bits a channel, RGB or, with transparency, RGBA; 16-bit grey scaled, palettes and CMYK converted."""
+    """Eight bits a channel: L, RGB or, with transparency, RGBA; 16-bit grey scaled, palettes and CMYK converted."""
     if image.mode.startswith("I") or image.mode == "F":
-        grey = np.clip(np.asarray(image).astype(np.float32), 0, 65535) / 257
-        return Image.fromarray((grey + 0.5).astype(np.uint8)).convert("RGB")
-    wanted = "RGBA" if image.has_transparency_data else "RGB"
+        return scaled_grey(image)
+    wanted = "RGBA" if image.has_transparency_data else "L" if image.mode in ("1", "L") else "RGB"
     return image if image.mode == wanted else image.convert(wanted)
 
 
+def scaled_grey(image: Image.Image) -> Image.Image:
+    """16-bit grey as 8-bit, some rows at a time: as float numbers it would be four times as large."""
+    scaled = Image.new("L", image.size)
+    for top in range(0, image.height, BAND_ROWS):
+        band = image.crop((0, top, image.width, min(top + BAND_ROWS, image.height)))
+        grey = np.clip(np.asarray(band).astype(np.float32), 0, 65535) / 257
+        scaled.paste(Image.fromarray((grey + 0.5).astype(np.uint8)), (0, top))
+    return scaled
+
+
 def over_white(image: Image.Image) -> Image.Image:
-    """The image without transparency, laid on white."""
-    if image.mode == "RGB":
-        return image
+    """The image as RGB without transparency, laid on white."""
+    if image.mode != "RGBA":
+        return image.convert("RGB")
     return Image.alpha_composite(Image.new("RGBA", image.size, (*WHITE, 255)), image).convert("RGB")
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from naruto_add.artifact import canonical, write_json
+from naruto_add.artifact import MANIFEST, canonical, read_manifest, sha256_text, write_json
 from naruto_add.errors import UserError
 
 if TYPE_CHECKING:
@@ -169,7 +169,10 @@ class Shards:
 def read_index(path: Path) -> tuple[int, dict[str, list[dict[str, Any]]]]:
     """The image side in pixels and the rows of every split; raises UserError if it is not a shards folder."""
     try:
-        index = json.loads((path / INDEX).read_text(encoding="utf-8"))
+        text = (path / INDEX).read_text(encoding="utf-8")
+        if (path / MANIFEST).is_file() and read_manifest(path).files[INDEX][1] != sha256_text(text):
+            raise ValueError("content changed since it was made")
+        index = json.loads(text)
         return index["size_px"], {split: index["splits"][split] for split in SPLITS}
     except FileNotFoundError as error:
         raise UserError(f"{path} is not a folder of shards ({INDEX} is missing). Run prepare first.") from error

@@ -6,22 +6,27 @@ import csv
 import io
 import json
 import os
+import stat
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from naruto_add.artifact import is_inside
 from naruto_add.data.images import MAX_BYTES, SUFFIXES, Reason, Rejected
 from naruto_add.data.ingest import Item, Listing, Source
 from naruto_add.errors import UserError
+from naruto_add.storage import s3
 
 OTHER_SUFFIXES = (".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".svg", ".psd")
 """Images that are not decoded; listed, so that they show up in the quarantine."""
 METADATA = ("metadata.jsonl", "metadata.csv")
+MAX_SIDECAR_BYTES = 2**20
 CAPTION_COLUMNS = ("caption", "text", "prompt", "captions")
+PATIENCE = s3.Patience(seconds=60)
+"""With a bucket that does not answer, for each object."""
 HOW_TO_CAPTION = (
     "Put a metadata.jsonl beside the images with lines like "
     '{"file_name": "a.jpg", "text": "a ninja in the rain"}, or an a.txt beside each a.jpg, '
@@ -37,8 +42,8 @@ class Tree(Source):
         """All files under the root."""
 
     @abstractmethod
-    def content(self, name: str) -> bytes:
-        """The bytes of a file, at most MAX_BYTES; raises Rejected."""
+    def content(self, name: str, most: int | None = None) -> bytes:
+        """The bytes of a file, at most `most` (None: MAX_BYTES); raises Rejected."""
 
     @abstractmethod
     def where(self, name: str) -> str:
@@ -56,7 +61,8 @@ class Tree(Source):
         """The item of one image file."""
         sidecar = str(PurePosixPath(name).with_suffix(".txt"))
         found = captions.get(name, "")
-        return Item(name, name, caption=found, sidecar=sidecar if not found and sidecar in known else "")
+        here = not found and sidecar in known
+        return Item(printable(name), packed(name), caption=found, sidecar=packed(sidecar) if here else "")
 
     def metadata(self, names: Iterable[str], known: set[str]) -> tuple[dict[str, str], list[str]]:
         """Captions by file name from all metadata files, and what is wrong with those files."""
@@ -76,12 +82,14 @@ class Tree(Source):
 
     def read(self, item: Item) -> tuple[bytes, str]:
         """The image bytes and the caption, from the listing or the sidecar."""
-        if not item.sidecar:
-            return self.content(item.place), item.caption
+        name, sidecar = unpacked(item.place), unpacked(item.sidecar)
+        if not sidecar:
+            return self.content(name), item.caption
         try:
-            return self.content(item.place), self.content(item.sidecar).decode("utf-8-sig")
+            caption = self.content(sidecar, MAX_SIDECAR_BYTES).decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise Rejected(Reason.UNREADABLE, f"{item.sidecar} is not UTF-8") from error
+            raise Rejected(Reason.UNREADABLE, f"{printable(sidecar)} is not UTF-8") from error
+        return self.content(name), caption
 
 
 @dataclass(frozen=True)
@@ -98,12 +106,14 @@ class Folder(Tree):
                 if not name.startswith("."):
                     yield (Path(folder) / name).relative_to(self.root).as_posix()
 
-    def content(self, name: str) -> bytes:
-        """Read a file; raises Rejected if it is gone, not allowed or too large."""
+    def content(self, name: str, most: int | None = None) -> bytes:
+        """Read a file; raises Rejected if it is gone, not allowed, too large, or a pipe or device that has no end."""
         path = self.root / name
         try:
-            if path.stat().st_size > MAX_BYTES:
-                raise Rejected(Reason.TOO_MANY_BYTES, f"{path.stat().st_size} bytes, at most {MAX_BYTES}")
+            found = path.stat()
+            if not stat.S_ISREG(found.st_mode):
+                raise Rejected(Reason.UNREADABLE, "not a regular file")
+            refuse_large(found.st_size, most)
             return path.read_bytes()
         except OSError as error:
             raise Rejected(Reason.UNREADABLE, error.strerror or str(error)) from error
@@ -117,57 +127,38 @@ class Folder(Tree):
 class Bucket(Tree):
     """Objects under a prefix of an S3 bucket, read one by one; nothing is kept on disk."""
 
-    bucket: str
-    prefix: str
-    endpoint: str | None
+    place: s3.Place
 
-    def names(self) -> Iterator[str]:
+    def names(self) -> Iterable[str]:
         """Keys under the prefix; raises UserError if the bucket does not answer."""
-        client = s3_client(self.endpoint)
-        with bucket_errors(self):
-            pages = client.get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix):
-                for entry in page.get("Contents", ()):
-                    yield entry["Key"].removeprefix(self.prefix)
+        return self._store().sizes()
 
-    def content(self, name: str) -> bytes:
+    def content(self, name: str, most: int | None = None) -> bytes:
         """Get an object; raises Rejected if it is too large, UserError if the bucket does not answer."""
-        client = s3_client(self.endpoint)
-        with bucket_errors(self):
-            answer = client.get_object(Bucket=self.bucket, Key=self.prefix + name)
-            if answer["ContentLength"] > MAX_BYTES:
-                raise Rejected(Reason.TOO_MANY_BYTES, f"{answer['ContentLength']} bytes, at most {MAX_BYTES}")
-            return answer["Body"].read()
+        content, size = self._store().ask(partial(read_limited, place=self._store().at(name), most=most))
+        refuse_large(size, most)
+        return content
 
     def where(self, name: str) -> str:
         """Its URI."""
-        return f"s3://{self.bucket}/{self.prefix}{name}"
+        return self.place.uri + name
+
+    def _store(self) -> s3.Store:
+        return s3.Store(self.place, PATIENCE)
 
 
-@contextmanager
-def bucket_errors(place: Bucket) -> Iterator[None]:
-    """Within it, what boto3 raises becomes a UserError that names the bucket."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except (BotoCoreError, ClientError) as error:
-        raise UserError(
-            f"{place.where('')}: {error}. Check the name, data.s3_endpoint and the credentials "
-            "(environment, ~/.aws, or the machine's role)."
-        ) from error
+def refuse_large(size: int, most: int | None) -> None:
+    """Raise Rejected for a file of more than `most` bytes (None: MAX_BYTES)."""
+    limit = MAX_BYTES if most is None else most
+    if size > limit:
+        raise Rejected(Reason.TOO_MANY_BYTES, f"{size} bytes, at most {limit}")
 
 
-@lru_cache(maxsize=4)
-def s3_client(endpoint: str | None) -> Any:
-    """An S3 client with the standard chain of credentials, five tries and short timeouts."""
-    try:
-        import boto3
-        from botocore.config import Config
-    except ImportError as error:
-        raise UserError("s3:// needs boto3: run make install.") from error
-    config = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10, read_timeout=60)
-    return boto3.client("s3", endpoint_url=endpoint, config=config)
+def read_limited(client: Any, place: dict[str, str], most: int | None) -> tuple[bytes, int]:
+    """An object's bytes (none of one that is too large) and their number."""
+    answer = client.get_object(**place)
+    size = answer["ContentLength"]
+    return (answer["Body"].read() if size <= (MAX_BYTES if most is None else most) else b""), size
 
 
 def open_folder(name: str) -> Folder:
@@ -185,10 +176,22 @@ def open_folder(name: str) -> Folder:
 
 def open_bucket(uri: str, endpoint: str | None) -> Bucket:
     """The bucket and prefix of an s3:// URI; raises UserError if it names no bucket."""
-    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    if not bucket:
-        raise UserError(f"data.source {uri} names no bucket. Write s3://bucket/prefix.")
-    return Bucket(bucket, f"{prefix.rstrip('/')}/" if prefix.strip("/") else "", endpoint)
+    return Bucket(s3.parse(uri, endpoint, setting="data.source"))
+
+
+def printable(name: str) -> str:
+    """A file's name as valid text: bytes of it that are not UTF-8 as \\xNN."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def packed(name: str) -> str:
+    """A file's name as text that any table can hold: one that is not UTF-8 as NUL, which no name has, and hex."""
+    return name if printable(name) == name else f"\0{name.encode('utf-8', 'surrogateescape').hex()}"
+
+
+def unpacked(place: str) -> str:
+    """The opposite of `packed`."""
+    return bytes.fromhex(place[1:]).decode("utf-8", "surrogateescape") if place.startswith("\0") else place
 
 
 def is_image(name: str) -> bool:
@@ -226,7 +229,7 @@ def parse_jsonl(text: str) -> tuple[dict[str, str], list[str]]:
             continue
         try:
             rows.append((number, json.loads(line)))
-        except ValueError:
+        except (ValueError, RecursionError):
             broken.append(number)
     problems = [f"{len(broken)} lines are not JSON, first line {broken[0]}. Mend or remove them."] if broken else []
     captions, wrong = captions_of(rows)
@@ -258,11 +261,6 @@ def captions_of(rows: Iterable[tuple[int, Any]]) -> tuple[dict[str, str], list[s
 
 
 def caption_in(row: dict[str, Any]) -> str:
-    """The first text among the caption columns; empty if there is none."""
-    return next((row[name] for name in CAPTION_COLUMNS if isinstance(row.get(name), str)), "")
-
-
-def is_inside(file_name: str) -> bool:
-    """Whether a relative name stays within the folder."""
-    path = PurePosixPath(file_name)
-    return bool(file_name) and not path.is_absolute() and ".." not in path.parts
+    """The first text among the caption columns, without lone surrogates (JSON can write them); empty: none."""
+    found = next((row[name] for name in CAPTION_COLUMNS if isinstance(row.get(name), str)), "")
+    return found.encode("utf-8", "ignore").decode("utf-8")

@@ -25,9 +25,16 @@ def hinge_g(fake: Sequence[Tensor]) -> Tensor:
 
 def hinge_d(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     """The heads' loss, ADD equation 3 without R1: E[sum_k max(0, 1 - D_k(real)) + max(0, 1 + D_k(fake))]."""
-    on_real = torch.stack([F.relu(1 - logits).mean() for logits in real]).sum()
-    on_fake = torch.stack([F.relu(1 + logits).mean() for logits in fake]).sum()
-    return on_real + on_fake
+    return torch.stack([F.relu(1 - logits).mean() for logits in real]).sum() + hinge_wrong(fake)
+
+
+def hinge_wrong(logits: Sequence[Tensor]) -> Tensor:
+    """The hinge on what the heads should refuse: E[sum_k max(0, 1 + D_k)].
+
+    Of generated images it is the second half of ADD equation 3; of real images under another one's caption, the
+    mismatched pairs of Reed et al. 2016 (algorithm 1).
+    """
+    return torch.stack([F.relu(1 + x).mean() for x in logits]).sum()
 
 
 def r1_penalty(logits: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:
@@ -45,7 +52,27 @@ def distillation(x_hat: Tensor, target: Tensor, c: Tensor) -> Tensor:
 
     The squared norm is divided by the number of its entries, so that lambda means the same at every image size.
     """
-    return (c.to(x_hat) * (x_hat - target).square().flatten(1).mean(1)).mean()
+    return weighted((x_hat - target).square().flatten(1).mean(1), c)
+
+
+def weighted(distances: Tensor, c: Tensor) -> Tensor:
+    """E[c(t) d] of distances d (B,): the outer half of ADD equation 4, for any distance."""
+    return (c.to(distances) * distances).mean()
+
+
+def perceptual(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+    """How different two pictures look, (B,): equation 1 of LPIPS (Zhang et al. 2018), all channels weighted alike.
+
+    `a` and `b` are feature maps (B, C_k, H_k, W_k). At every place the channels are brought to unit length; the squared
+    differences are averaged over places and over levels, so the result lies in 0..4.
+    """
+    unit = [(F.normalize(x, dim=1, eps=1e-8), F.normalize(y, dim=1, eps=1e-8)) for x, y in zip(a, b, strict=True)]
+    return torch.stack([(x - y).square().sum(1).mean((1, 2)) for x, y in unit]).mean(0)
+
+
+def feature_distillation(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+    """L_FeatKD of BK-SDM (Kim et al. 2023): E[sum_l |f_T^l - f_S^l|^2], the squares divided by their number."""
+    return torch.stack([(s - t).square().mean() for s, t in zip(student, teacher, strict=True)]).sum()
 
 
 def exponential_weight(alpha: Tensor, sigma: Tensor) -> Tensor:

@@ -24,11 +24,12 @@ class Line(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """A chart of one stage."""
+    """A chart of one stage; drawn where its method has recorded all the lines."""
 
     stage: str
     title: str
     lines: tuple[Line, ...]
+    note: str = ""
 
 
 WANTED = (
@@ -45,16 +46,21 @@ WANTED = (
         "distill",
         "Discriminator: mean logits",
         (Line("d_real", "real images", "floor"), Line("d_fake", "student's images", "student")),
+        "Adversarial losses do not fall to zero when all is well: student and discriminator keep each other busy.",
     ),
+    Wanted("distill", "Student: inconsistency along a trajectory", (Line("consistency", "consistency", "student"),)),
+    Wanted("distill", "Student: distance to the teacher's results", (Line("output", "latents", "student"),)),
+    Wanted("distill", "Student: distance to the teacher's features", (Line("features", "features", "student"),)),
 )
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A chart and its title."""
+    """A chart, its title, and what to know about it."""
 
     title: str
     svg: str
+    note: str = ""
 
 
 def training_curves(runs: Path) -> list[Curve]:
@@ -69,7 +75,7 @@ def draw(wanted: Wanted, recorded: Sequence[Record]) -> Curve | None:
     if len(whole) < 2:
         return None
     lines = [(line.name, line.colour, thinned(whole, line.metric)) for line in wanted.lines]
-    return Curve(wanted.title, charts.curves(lines))
+    return Curve(wanted.title, charts.curves(lines), wanted.note)
 
 
 def thinned(recorded: Sequence[Record], metric: str) -> list[charts.Point]:

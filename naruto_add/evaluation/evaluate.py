@@ -6,18 +6,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from naruto_add.artifact import write_json
 from naruto_add.config import Recipe
 from naruto_add.data.shards import Shards
 from naruto_add.errors import raise_all
-from naruto_add.evaluation.eyes import open_eyes
+from naruto_add.evaluation.examiner import open_easel, open_observer
 from naruto_add.evaluation.generate import Prompts, Studio, label
 from naruto_add.evaluation.hardware import describe_hardware
-from naruto_add.evaluation.judge import SHIPPED, load_judge
+from naruto_add.evaluation.judge import SHIPPED
 from naruto_add.evaluation.latency import latency
-from naruto_add.evaluation.observe import Observer
 from naruto_add.evaluation.painters import Easel, FewStepPainter, GuidedPainter
 from naruto_add.evaluation.plan import Cast, founding_orders, golden_orders, heldout_orders, shown_labels
 from naruto_add.evaluation.progress import Meter, console_meter
@@ -46,12 +43,8 @@ def evaluate(
     the same call resumes. Raises UserError for models or weights that cannot be read.
     """
     check_counts(shards)
-    device = torch.device("cuda" if recipe.compute.gpus_per_worker and torch.cuda.is_available() else "cpu")
-    eyes = open_eyes(recipe.evaluate, device)
-    judge = load_judge(judge_path, eyes.lite)
-    observer = Observer(eyes, None if judge is None else judge.to(device), recipe.evaluate.batch_size)
-    easel = Easel(shards.size_px, device, bf16=recipe.compute.precision == "bf16")
-    cast = load_cast(recipe, student_path, teacher_path, base_path, easel)
+    observer = open_observer(recipe, judge_path)
+    cast = load_cast(recipe, student_path, teacher_path, base_path, open_easel(recipe, shards, observer))
     setting = Setting(recipe, cast, shards, observer, work)
     drawn = draw(setting, meter or console_meter())
     seen = look(setting, drawn)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from naruto_add.config import EvaluateConfig
 from naruto_add.evaluation.painters import to_pixels
-from naruto_add.evaluation.perceptual import AlexNetLpips, EfficientNetDistance, Perceptual, normalised
+from naruto_add.evaluation.perceptual import AlexNetLpips, EfficientNetDistance, Perceptual
 from naruto_add.evaluation.standard import ALEXNET, Inception, find, load_inception
 from naruto_add.models.features import FeatureNet, load_features
 
@@ -34,7 +34,7 @@ class Look(NamedTuple):
     features: Tensor
     """(B, F), for distances between sets."""
     maps: list[Tensor]
-    """Normalised, for distances between pairs."""
+    """For distances between pairs."""
     raw: list[Tensor]
     """The stand-in network's maps, for the attribute judge."""
 
@@ -56,7 +56,7 @@ class Eyes:
         own = isinstance(self.perceptual, EfficientNetDistance)
         return Look(
             features=self._features(pixels, raw).double().cpu(),
-            maps=normalised(raw) if own else self.perceptual.maps(pixels),
+            maps=raw if own else self.perceptual.maps(pixels),
             raw=raw,
         )
 
@@ -67,7 +67,7 @@ class Eyes:
 
     @torch.no_grad()
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Normalised maps of 8-bit pictures."""
+        """Maps of 8-bit pictures, for distances between pairs."""
         return self.perceptual.maps(to_pixels(images, self.device))
 
     def _features(self, pixels: Tensor, raw: list[Tensor]) -> Tensor:

@@ -8,14 +8,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
 from torch import Tensor
 
+from naruto_add.artifact import canonical, sha256_text
+from naruto_add.data.latents import write as write_tensors
 from naruto_add.data.shards import Shards
 from naruto_add.evaluation.generate import Gallery
 from naruto_add.evaluation.judge import AttributeJudge, asked_for
-from naruto_add.evaluation.observe import Source
+from naruto_add.evaluation.observe import Observer, Source
 from naruto_add.evaluation.painters import Painter, to_pixels, to_uint8
 from naruto_add.models.load import encode_images
 
@@ -36,6 +40,17 @@ def real(shards: Shards, split: str, count: int, judge: AttributeJudge | None) -
     """The first `count` real images of a split."""
     rows = range(min(count, shards.count(split)))
     return Source(len(rows), lambda some: shards.images(split, some), wishes(shards, split, rows, judge))
+
+
+def real_features(shards: Shards, split: str, count: int, observer: Observer, folder: Path) -> Tensor:
+    """Features (M, F) of the first `count` real images of a split, looked at once and kept in `folder`."""
+    source = real(shards, split, count, None)
+    made_of = [observer.eyes.extractor.sha256, shards.shards(split), source.count]
+    path = folder / f"{split}-{sha256_text(canonical(made_of))[:16]}.safetensors"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_tensors(path, {"features": observer.features(source)})
+    return load_file(path)["features"]
 
 
 def autoencoded(shards: Shards, count: int, painter: Painter, judge: AttributeJudge | None) -> Source:

@@ -45,6 +45,23 @@ def frechet_estimate(features: Tensor, reference: Tensor, count: int, seed: int)
     return around(frechet_distance(features, reference), variable)
 
 
+def frechet_difference(features: Tensor, others: Tensor, reference: Tensor, count: int, seed: int) -> Estimate:
+    """The distance of `features` (N, F) less that of `others` (N, F), with an interval over their common rows.
+
+    Row n of both must show the same caption from the same noise: then most of what chance does to one it does to the
+    other, and small differences can be told from none.
+    """
+    assert len(features) == len(others), "rows are compared in pairs"
+    mean, root = gaussian(reference)
+    pair = [(each.double(), each.double() @ root.T) for each in (features, others)]
+    parts = [
+        [varying_part(rows_of[row], crossed[row], mean) for rows_of, crossed in pair]
+        for row in resamples(count, len(features), seed)
+    ]
+    value = frechet_distance(features, reference) - frechet_distance(others, reference)
+    return around(value, torch.stack([mine - theirs for mine, theirs in parts]))
+
+
 def varying_part(features: Tensor, crossed: Tensor, mean: Tensor) -> Tensor:
     """The distance of a resample, but for the reference's own trace; `crossed` (N, K) is `features` times its root."""
     own_mean, degrees = features.mean(dim=0), len(features) - 1

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from naruto_add.artifact import sha256_file
 from naruto_add.models.features import FeatureNet
+from naruto_add.shipped import ASSETS
 
-SHIPPED = Path(__file__).parents[1] / "assets" / "mini" / "judge"
+SHIPPED = ASSETS / "mini" / "judge"
 WEIGHTS, CARD = "judge.safetensors", "judge.json"
 GRID = 4
 """Maps are averaged to GRID x GRID, so that the judge knows where things are, roughly."""

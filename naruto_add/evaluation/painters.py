@@ -14,6 +14,7 @@ from naruto_add.artifact import canonical, sha256_text
 from naruto_add.data import latents as latent_cache
 from naruto_add.diffusion.samplers import few_steps, initial_noise, renoise_noises, sample_student, sample_teacher
 from naruto_add.diffusion.schedule import load_schedule
+from naruto_add.models.bfloat16 import suit_cpu
 from naruto_add.models.features import state_sha256
 from naruto_add.models.load import Components, decode, encode_images, encode_text
 
@@ -49,6 +50,8 @@ class Painter(ABC):
         components.text_encoder.to(easel.device)
         for convolutional in (components.unet, components.vae):
             convolutional.to(easel.device, memory_format=torch.channels_last)
+        if easel.bf16 and easel.device.type == "cpu":
+            suit_cpu(components.unet)
         blank = torch.zeros(1, 3, easel.size_px, easel.size_px, device=easel.device)
         self.latent_shape = tuple(encode_images(components.vae, blank).shape[1:])
         self.digest = components_digest(components)

@@ -1,7 +1,7 @@
 """How different two pictures look: LPIPS where AlexNet's weights are at hand, and a stand-in with a name of its own.
 
-The stand-in compares the unit-normalised channels of EfficientNet-Lite's maps at four levels, as LPIPS does (Zhang et
-al. 2018, equation 1) but with all channels weighted alike, and averages the levels: 0 for equal pictures, at most 4.
+The stand-in compares EfficientNet-Lite's maps at four levels by `losses.perceptual`: as LPIPS does (Zhang et al. 2018,
+equation 1), but with all channels weighted alike.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from lpips import LPIPS, normalize_tensor
 from torch import Tensor, nn
 
+from naruto_add.diffusion import losses
 from naruto_add.evaluation.standard import ALEXNET, load_lpips
 from naruto_add.models.features import FeatureNet
 
@@ -26,7 +27,7 @@ class Perceptual(nn.Module, ABC):
 
     @abstractmethod
     def maps(self, pixels: Tensor) -> list[Tensor]:
-        """Normalised feature maps (B, C_k, H_k, W_k) of pixels in [-1, 1]."""
+        """Feature maps (B, C_k, H_k, W_k) of pixels in [-1, 1], as `between` wants them."""
 
     @abstractmethod
     def between(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
@@ -34,7 +35,7 @@ class Perceptual(nn.Module, ABC):
 
 
 class EfficientNetDistance(Perceptual):
-    """Mean over levels and places of the squared difference of unit-normalised channels."""
+    """`losses.perceptual` of the network's own maps: 0 for equal pictures, at most 4."""
 
     def __init__(self, net: FeatureNet) -> None:
         super().__init__()
@@ -44,12 +45,12 @@ class EfficientNetDistance(Perceptual):
 
     def maps(self, pixels: Tensor) -> list[Tensor]:
         """See `Perceptual.maps`."""
-        return normalised(self.net(pixels))
+        maps: list[Tensor] = self.net(pixels)
+        return maps
 
     def between(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
         """See `Perceptual.between`."""
-        levels = [(x - y).square().sum(dim=1).mean(dim=(1, 2)) for x, y in zip(a, b, strict=True)]
-        return torch.stack(levels).mean(dim=0)
+        return losses.perceptual(a, b)
 
 
 class AlexNetLpips(Perceptual):
@@ -65,7 +66,7 @@ class AlexNetLpips(Perceptual):
 
     def maps(self, pixels: Tensor) -> list[Tensor]:
         """See `Perceptual.maps`."""
-        return normalised(list(self.net.net(self.net.scaling_layer(pixels))))
+        return [normalize_tensor(level) for level in self.net.net(self.net.scaling_layer(pixels))]
 
     def between(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
         """See `Perceptual.between`."""
@@ -76,8 +77,3 @@ class AlexNetLpips(Perceptual):
 def weigh(lin: nn.Module, squares: Tensor) -> Tensor:
     """One level's distance (B,): LPIPS' learned weights over channels, then the mean over places."""
     return lin(squares).mean(dim=(1, 2, 3))
-
-
-def normalised(maps: list[Tensor]) -> list[Tensor]:
-    """Every place's channels at unit length."""
-    return [normalize_tensor(level) for level in maps]

@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import load_file
 from torch import Tensor
 
-from naruto_add.artifact import canonical, sha256_text
 from naruto_add.config import Recipe
-from naruto_add.data.latents import write as write_tensors
 from naruto_add.data.shards import Shards
 from naruto_add.evaluation import floors
 from naruto_add.evaluation.diversity import diversity
@@ -83,11 +80,12 @@ def look(setting: Setting, drawn: Drawn) -> Seen:
     rows = observer.observe(sources(setting, drawn), reference)
     founding = observer.observe(founding_sources(setting, drawn), reference)
     spread = {name: diversity(gallery, setting.numbers.seeds, observer.eyes) for name, gallery in drawn.heldout.items()}
-    real = real_features(setting, "heldout", setting.shards.count("heldout"))
-    train = real_features(setting, "train", setting.recipe.evaluate.memorisation_images)
+    shards, folder = setting.shards, setting.work / "features"
+    real = floors.real_features(shards, "heldout", shards.count("heldout"), observer, folder)
+    train = floors.real_features(shards, "train", setting.recipe.evaluate.memorisation_images, observer, folder)
     close = {name: nearest(rows[name].all_features, train) for name in (showpiece, reference)}
-    yardstick = nearest(real, train).distances
-    memorised = {name: memorisation(found.distances, yardstick, len(train)) for name, found in close.items()}
+    yardstick = nearest(real, train)
+    memorised = {name: memorisation(found, yardstick, len(train)) for name, found in close.items()}
     return Seen(rows, founding, spread, real, memorised, close[showpiece])
 
 
@@ -114,14 +112,3 @@ def founding_sources(setting: Setting, drawn: Drawn) -> dict[str, Source]:
         f"legacy/{showpiece}": floors.drawn(drawn.founding[showpiece], second, None),
         LEGACY_FLOOR: floors.drawn(drawn.founding[half], second, None),
     }
-
-
-def real_features(setting: Setting, split: str, count: int) -> Tensor:
-    """Features (M, F) of the first `count` real images of a split, looked at once and kept on disk."""
-    source = floors.real(setting.shards, split, count, None)
-    made_of = [setting.observer.eyes.extractor.sha256, setting.shards.shards(split), source.count]
-    path = setting.work / "features" / f"{split}-{sha256_text(canonical(made_of))[:16]}.safetensors"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_tensors(path, {"features": setting.observer.features(source)})
-    return load_file(path)["features"]

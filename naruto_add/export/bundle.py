@@ -19,7 +19,7 @@ def export_bundle(recipe: Recipe, student: Artifact, report: Artifact, folder: P
     """Write the student and its card into `folder`; the student's parents are found beside it."""
     run = student.path.parent
     timesteps = student.manifest.config["distill"]["student_timesteps"]
-    write_bundle(load_components(student.path), len(timesteps), folder)
+    write_bundle(load_components(student.path), len(timesteps), folder, recipe.export.half)
     lineage = {kind: read_manifest(run / kind) for kind in ("shards", "teacher")}
     lineage |= {"student": student.manifest, "report": report.manifest}
     scores = json.loads((report.path / REPORT).read_text(encoding="utf-8"))

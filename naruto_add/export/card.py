@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 
@@ -14,6 +14,31 @@ from naruto_add.config import ExportConfig
 CARD = "README.md"
 TEMPLATE = "card.md.j2"
 ROLES = {"distribution": "FD and KD", "perceptual": "perceptual and diversity", "judge": "accuracy"}
+
+
+class Recognised(NamedTuple):
+    """How a distillation method is known: as a tag of the hub, and in a sentence."""
+
+    tag: str
+    name: str
+
+
+METHODS = {
+    "add": Recognised(
+        "adversarial-diffusion-distillation", "Adversarial Diffusion Distillation (Sauer et al., arXiv 2311.17042)"
+    ),
+    "ladd": Recognised(
+        "latent-adversarial-diffusion-distillation",
+        "Latent Adversarial Diffusion Distillation (Sauer et al., arXiv 2403.12015)",
+    ),
+    "lcm": Recognised(
+        "latent-consistency-distillation", "latent consistency distillation (Luo et al., arXiv 2310.04378)"
+    ),
+    "output": Recognised(
+        "knowledge-distillation", "regression onto the teacher's results (Luhman & Luhman, arXiv 2101.02388)"
+    ),
+}
+"""The methods of `distill.method`."""
 
 
 def write_card(
@@ -45,6 +70,7 @@ def facts(lineage: Mapping[str, Manifest], report: Mapping[str, Any]) -> dict[st
     student, teacher = lineage["student"].config["distill"], lineage["teacher"].config["teacher"]
     return {
         "version": lineage["student"].code,
+        "method": METHODS[student.get("method", "add")],  # before there was a choice, it was add
         "most_steps": len(student["student_timesteps"]),
         "rows": sorted(report["scores"].items(), key=lambda row: row[0].startswith("floor/")),
         "extractors": list(named_extractors(report["extractors"])),

@@ -18,7 +18,7 @@ import torch
 from diffusers import LatentConsistencyModelPipeline, LCMScheduler, UNet2DConditionModel
 
 from naruto_add.errors import UserError
-from naruto_add.models.load import Components, forget_places, quiet, write_for_transformers_4
+from naruto_add.models.load import Components, cast, forget_places, quiet, write_for_transformers_4
 
 GUIDANCE_EMBEDDING = 256
 """Width of the pipeline's embedding of the guidance scale, as in every latent consistency model."""
@@ -36,14 +36,18 @@ SCHEDULE_SETTINGS = (
 """What the few-step scheduler takes over from the scheduler that the student was trained with."""
 
 
-def write_bundle(student: Components, num_timesteps: int, folder: Path) -> None:
-    """Write the student, trained at `num_timesteps` evenly spaced timesteps, as a pipeline folder in float32."""
+def write_bundle(student: Components, num_timesteps: int, folder: Path, half: bool = False) -> None:
+    """Write the student, trained at `num_timesteps` evenly spaced timesteps, as a pipeline folder in float32.
+
+    `half` stores the UNet in float16; the other parts are small, and transformers would compute in what they have.
+    """
+    unet = with_guidance_input(student.unet)
     with quiet():
         pipeline = LatentConsistencyModelPipeline(
             vae=student.vae,
             text_encoder=student.text_encoder,
             tokenizer=student.tokenizer,
-            unet=with_guidance_input(student.unet),
+            unet=cast(unet, torch.float16) if half else unet,
             scheduler=few_step_scheduler(student.scheduler_config, num_timesteps),
             safety_checker=None,
             feature_extractor=None,

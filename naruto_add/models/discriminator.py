@@ -66,15 +66,34 @@ class Heads(nn.Module):
         return [head(level, condition) for head, level in zip(self.heads, features, strict=True)]
 
 
-def condition_of(text: Tensor | None, image: Tensor | None, image_known: Tensor) -> Tensor | None:
-    """The heads' condition (B, P + F): pooled text (B, P) and pooled features of x0 (B, F), each brought to unit scale.
+class Panel(nn.Module):
+    """The heads of several eyes (frozen networks that look at an image, each in its way), as one module."""
 
-    `image_known` (B,) is False where the student saw pure noise: it could not know x0 there, so c_img is 0, for the
-    real image and the student's alike. None if neither is asked for.
+    def __init__(self, eyes: Sequence[tuple[Sequence[int], int]]) -> None:
+        super().__init__()
+        self.eyes = nn.ModuleList(Heads(channels, condition_size) for channels, condition_size in eyes)
+        self.levels = [len(channels) for channels, _ in eyes]
+
+    def forward(self, maps: Sequence[Sequence[Tensor]], conditions: Sequence[Tensor | None]) -> list[Tensor]:
+        """The logits (B, positions) of every eye's levels, one after the other."""
+        seen = zip(self.eyes, maps, conditions, strict=True)
+        return [logits for heads, levels, condition in seen for logits in heads(levels, condition)]
+
+    def names(self) -> list[str]:
+        """The submodules that are one head each, in the order of the logits."""
+        return [f"eyes.{i}.heads.{k}" for i, levels in enumerate(self.levels) for k in range(levels)]
+
+
+def condition_of(
+    text: Tensor | None, image: Tensor | None, image_known: Tensor, noise: Tensor | None = None
+) -> Tensor | None:
+    """The heads' condition (B, P + F + N): pooled text (B, P), pooled features of x0 (B, F) and an embedding of the
+    noise that the discriminator looks through (B, N), each brought to unit scale.
+
+    `image_known` (B,) is False where the student saw nothing of x0: it could not know it there, so c_img is 0, for the
+    real image and the student's alike. None if nothing is asked for.
     """
-    parts = []
-    if text is not None:
-        parts.append(F.layer_norm(text, text.shape[1:]))
+    parts = [F.layer_norm(part, part.shape[1:]) for part in (text, noise) if part is not None]
     if image is not None:
         parts.append(F.layer_norm(image, image.shape[1:]) * image_known.to(image)[:, None])
     return torch.cat(parts, dim=1) if parts else None

@@ -8,6 +8,7 @@ nothing else, so the file must have the sha256 that is written here, and is read
 from __future__ import annotations
 
 import importlib.util
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ from torch import Tensor, nn
 from naruto_add.artifact import sha256_file
 from naruto_add.errors import UserError
 
+DINOV2 = "vit_small_patch14_dinov2.lvd142m"
+DINOV2_OPTIONS = {"dynamic_img_size": True, "num_classes": 0}  # any image size
 DINOV2_LAYERS = (2, 5, 8, 11)  # the layers that StyleGAN-T and ADD look at
 DINOV2_MAX_PX = 518
 DINOV2_PATCH_PX = 14
@@ -74,16 +77,19 @@ class FeatureNet(nn.Module):
 class EfficientNetLite(FeatureNet):
     """EfficientNet-Lite: levels at 1/4, 1/8, 1/16 and 1/32 of the image's side."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, empty: bool = False) -> None:
         super().__init__()
         self.name, self.sha256 = name, EFFICIENTNETS[name].sha256
         self.body = timm.create_model(f"tf_{name}", features_only=True, pretrained=False, out_indices=(1, 2, 3, 4))
-        self.body.load_state_dict(packaged_state(name, list(self.body.state_dict())))
+        if not empty:
+            self.body.load_state_dict(packaged_state(name, list(self.body.state_dict())))
         self.channels = self.body.feature_info.channels()
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Feature maps of pixels in [-1, 1]; the package's normalisation is (x - 127) / 128 of 8-bit values."""
-        return self.body((pixels * 127.5 + 0.5) / 128)
+        on_cpu = pixels.device.type == "cpu"  # where depthwise convolutions are slower in bfloat16
+        with torch.autocast("cpu", enabled=False) if on_cpu else nullcontext():
+            return self.body((pixels.float() * 127.5 + 0.5) / 128)
 
 
 class DinoV2(FeatureNet):
@@ -93,11 +99,11 @@ class DinoV2(FeatureNet):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, weights: str | None) -> None:
+    def __init__(self, weights: str | None, empty: bool = False) -> None:
         super().__init__()
         self.name = "dinov2_vits14"
-        self.body = dinov2_body(weights)
-        self.sha256 = state_sha256(self.body)
+        self.body = timm.create_model(DINOV2, pretrained=False, **DINOV2_OPTIONS) if empty else dinov2_body(weights)
+        self.sha256 = "" if empty else state_sha256(self.body)
         self.channels = [self.body.embed_dim] * len(DINOV2_LAYERS)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
@@ -122,6 +128,13 @@ def load_features(name: str, weights: str | None = None) -> FeatureNet:
     return net.eval().requires_grad_(False)
 
 
+def empty_features(name: str) -> FeatureNet:
+    """The same network on the meta device, without weights: to be counted, not to look."""
+    with torch.device("meta"):
+        net = EfficientNetLite(name, empty=True) if name in EFFICIENTNETS else DinoV2(None, empty=True)
+    return net.eval().requires_grad_(False)
+
+
 def packaged_state(name: str, keys: list[str]) -> dict[str, Tensor]:
     """The state dict of an EfficientNet package under timm's names: both list the same tensors in the same order."""
     state = torch.load(packaged_file(name), map_location="cpu", weights_only=True)
@@ -142,13 +155,12 @@ def packaged_file(name: str) -> Path:
 
 def dinov2_body(weights: str | None) -> nn.Module:
     """Timm's DINOv2 ViT-S/14 for any image size, from a safetensors file or the hub's cache."""
-    options = {"dynamic_img_size": True, "num_classes": 0}
     if weights is not None:
-        body = timm.create_model("vit_small_patch14_dinov2.lvd142m", pretrained=False, **options)
+        body = timm.create_model(DINOV2, pretrained=False, **DINOV2_OPTIONS)
         body.load_state_dict(load_file(weights))
         return body
     try:
-        return timm.create_model("vit_small_patch14_dinov2.lvd142m", pretrained=True, **options)
+        return timm.create_model(DINOV2, pretrained=True, **DINOV2_OPTIONS)
     except OSError as error:
         raise UserError(
             "features dinov2_vits14: its weights are neither in the hub cache nor downloadable here "

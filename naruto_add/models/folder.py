@@ -10,8 +10,9 @@ from typing import Any
 
 from naruto_add.artifact import canonical, sha256_file, sha256_text
 from naruto_add.errors import UserError
+from naruto_add.shipped import ASSETS
 
-MINI = Path(__file__).parents[1] / "assets" / "mini" / "base"
+MINI = ASSETS / "mini" / "base"
 """The base shipped in the package."""
 MINI_HEAD_START = MINI.parent / "head_start"
 """The few-step vector shipped for the mini base."""
@@ -120,7 +121,7 @@ def class_problems(folder: Path, configs: Mapping[str, dict[str, Any]]) -> list[
         found.append(f"{folder}/vae is a {vae.get('_class_name')}, not one of {', '.join(AUTOENCODER_CLASSES)}")
     if text.get("model_type") not in ("clip_text_model", "clip"):
         found.append(f"{folder}/text_encoder is a {text.get('model_type')}, not a CLIP text encoder")
-    if (folder / "text_encoder_2").is_dir() or unet.get("addition_embed_type") is not None:
+    if (folder / "text_encoder_2").is_dir() or unet.get("addition_embed_type") not in (None, "text"):
         found.append(f"{folder} has a second text encoder (SDXL); naruto-add trains SD 1.x and 2.x bases")
     return found
 

@@ -204,3 +204,10 @@ def encode_images(vae: Autoencoder, pixels: Tensor) -> Tensor:
 def decode(vae: Autoencoder, latents: Tensor) -> Tensor:
     """Pixels (B,3,H,W), about [-1, 1] and not clamped, of scaled latents; differentiable."""
     return vae.decode(latents / vae.config.scaling_factor).sample
+
+
+def latent_shape(unet: UNet2DConditionModel) -> tuple[int, int, int]:
+    """(C, h, w) of the latents that the base was made for."""
+    size = unet.config["sample_size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    return unet.config["in_channels"], height, width

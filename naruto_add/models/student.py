@@ -22,7 +22,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from naruto_add import rng
 from naruto_add.errors import UserError, raise_all
+from naruto_add.models.bfloat16 import is_suited, suit_cpu
 from naruto_add.models.folder import HEAD_START_FILE
 
 Size = Literal["full", "base", "small", "tiny"]
@@ -122,9 +124,10 @@ def inherit(teacher: UNet2DConditionModel, size: Size) -> tuple[UNet2DConditionM
 
 
 def empty_student(teacher: UNet2DConditionModel, size: Size) -> UNet2DConditionModel:
-    """The student's modules without memory for weights."""
+    """The student's modules without memory for weights, computing as the teacher's do."""
     with torch.device("meta"):
-        return UNet2DConditionModel.from_config(student_config(teacher.config, size))
+        student = UNet2DConditionModel.from_config(student_config(teacher.config, size))
+    return suit_cpu(student) if is_suited(teacher) else student
 
 
 def cut_input(weight: Tensor, shape: torch.Size, skip: int) -> Tensor:
@@ -170,6 +173,15 @@ def save_head_start(student: UNet2DConditionModel, surgery_of_base: UNet2DCondit
     deltas = {name: (weight - before[name]).half().contiguous() for name, weight in student.state_dict().items()}
     folder.mkdir(parents=True, exist_ok=True)
     save_file(deltas, folder / HEAD_START_FILE)
+
+
+def save_random_start(teacher: UNet2DConditionModel, size: Size, seed: int, folder: Path) -> None:
+    """Write a head start that leaves nothing of the inherited weights, to see what they are worth (ADD, table 1c)."""
+    inherited, _ = inherit(teacher, size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(rng.address(seed, "random-start"))
+        fresh = UNet2DConditionModel.from_config(student_config(teacher.config, size))
+    save_head_start(fresh, inherited, folder)
 
 
 @torch.no_grad()

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,11 +26,13 @@ from naruto_add.errors import UserError
 from naruto_add.on_ray.capacity import READ_CPUS
 from naruto_add.on_ray.tasks import FAILED, process_rows, read_rows
 
+T = TypeVar("T")
+
 ITEMS_PER_TASK = 64
 ROWS_PER_TASK = 64
-"""Fewest training rows of a reading task."""
-MOST_TASKS = 1024
-"""Of one feed; longer trainings have longer tasks, whose rows arrive in parts."""
+"""Training rows of a reading task."""
+WINDOW_ROWS = 256
+"""Training rows that are read as one dataset."""
 PART_BYTES = 16 * 2**20
 """Of the rows that a reading task hands over at once."""
 
@@ -51,6 +56,10 @@ class RayFeed:
 
     The dataset holds nothing but row numbers; which images they mean follows from the seed, the position reached and
     the rank, so that resuming replays nothing. The cache and the shards must be readable on every machine.
+
+    They are read in windows, one ahead and each to its end. Ray Data's executor lives in this process, and while
+    somebody has still to take its last row it runs in circles and holds the interpreter's lock: steps took ten times
+    as long.
     """
 
     view: View
@@ -59,15 +68,30 @@ class RayFeed:
         """See `Feed.batches`."""
         share = self.view.share
         count = self.view.steps(start, stop) * share
-        if count == 0:
-            return
-        starts = range(0, count, max(ROWS_PER_TASK, count // MOST_TASKS))
-        stops = (*starts[1:], count)
+        window = max(WINDOW_ROWS // share, 1) * share
+        windows = [(at, min(at + window, count)) for at in range(0, count, window)]
+        yield from chain.from_iterable(one_ahead([partial(self._open, start, *rows) for rows in windows]))
+
+    def _open(self, start: int, first: int, last: int) -> Iterator[Batch]:
+        """The batches of rows [first, last), all of them already here, as 8-bit or half-precision columns."""
+        share = self.view.share
+        starts = range(first, last, ROWS_PER_TASK)
+        stops = (*starts[1:], last)
         numbers = [pa.table({"row": np.arange(*ends)}) for ends in zip(starts, stops, strict=True)]
         rows = ordered(ray.data.from_arrow(numbers))
         read_ahead = rows.map_batches(partial(read_rows, self.view, start), batch_size=share, num_cpus=READ_CPUS)
-        for columns in read_ahead.iter_batches(batch_size=share, batch_format="numpy", prefetch_batches=2):
-            yield to_batch(columns)
+        return map(to_batch, list(read_ahead.iter_batches(batch_size=share, batch_format="numpy")))
+
+
+def one_ahead(calls: Sequence[Callable[[], T]]) -> Iterator[T]:
+    """What the calls return, in order; each is made in a thread while the caller still works on the one before."""
+    with ThreadPoolExecutor(1) as thread:
+        following: list[Future[T]] = []
+        for call in calls:
+            following.append(thread.submit(call))
+            if len(following) == 2:
+                yield following.pop(0).result()
+        yield from (last.result() for last in following)
 
 
 def ordered(data: ray.data.Dataset) -> ray.data.Dataset:

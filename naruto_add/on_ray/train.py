@@ -18,11 +18,14 @@ from typing import Any
 
 from naruto_add.artifact import write_json
 from naruto_add.config import ComputeConfig, Recipe
-from naruto_add.errors import UserError
+from naruto_add.errors import UserError, storage_trouble
+from naruto_add.training import checkpoint
 from naruto_add.training.guards import STOP, TrainingStopped, in_main_thread
 from naruto_add.training.pace import total_images
 from naruto_add.training.telemetry import Follower, console_sink
 from naruto_add.training.world import World
+
+log = logging.getLogger(__name__)
 
 Worker = Callable[[dict[str, Any]], None]
 
@@ -30,6 +33,9 @@ MISTAKE = "mistake-*.json"
 """Where workers leave the user's mistake for the driver, each rank its own."""
 LATENTS = "latents"
 """The latent cache beside the work folders: fine-tuning and distillation share it."""
+PROFILE = "profile.json"
+"""In the work folder, once training has ended: where rank 0's time went, in seconds by part, and when it began, in
+seconds since 1970."""
 MAX_FAILURES = 3
 
 
@@ -40,18 +46,33 @@ def train_teacher(recipe: Recipe, shards: Path, work: Path, out: Path) -> None:
     work = work.resolve()
     base, revision = absolute(recipe.teacher.base), recipe.teacher.revision
     job = Job(recipe, base, revision, shards.resolve(), work, work.parent / LATENTS, out.resolve())
-    run(recipe.compute, finetune_worker, job.to_plain(), "finetune", work, total_images(recipe.teacher.optim))
+    compute, total = recipe.compute.finetuning, total_images(recipe.teacher.optim)
+    run(compute, finetune_worker, job.to_plain(), "finetune", work, total)
 
 
-def train_student(recipe: Recipe, teacher: Path, shards: Path, work: Path, out: Path) -> None:
-    """Distill the teacher on the shards; `out` gets the student, a diffusers folder."""
+def train_student(
+    recipe: Recipe, teacher: Path, shards: Path, work: Path, out: Path | None, until: int | None = None
+) -> None:
+    """Distill the teacher on the shards; `out` gets the student, a diffusers folder.
+
+    With `until` training pauses at that image, to be called again; without `out` the student stays in its checkpoint.
+    """
     from naruto_add.on_ray.workers import Job, distill_worker
 
-    work = work.resolve()
-    if recipe.distill.head_start is not None:
-        recipe = replace(recipe, distill=replace(recipe.distill, head_start=absolute(recipe.distill.head_start)))
-    job = Job(recipe, str(teacher.resolve()), None, shards.resolve(), work, work.parent / LATENTS, out.resolve())
+    work, recipe = work.resolve(), rooted(recipe)
+    out = None if out is None else out.resolve()
+    job = Job(recipe, str(teacher.resolve()), None, shards.resolve(), work, work.parent / LATENTS, out, until)
     run(recipe.compute, distill_worker, job.to_plain(), "distill", work, total_images(recipe.distill.optim))
+
+
+def rooted(recipe: Recipe) -> Recipe:
+    """The recipe with the folders that distillation reads named as workers can find them."""
+    head_start, weights = recipe.distill.head_start, recipe.evaluate.weights
+    return replace(
+        recipe,
+        distill=replace(recipe.distill, head_start=head_start and absolute(head_start)),
+        evaluate=replace(recipe.evaluate, weights=weights and absolute(weights)),
+    )
 
 
 def absolute(name: str) -> str:
@@ -77,12 +98,42 @@ def run(compute: ComputeConfig, worker: Worker, config: dict[str, Any], name: st
     cluster.start(compute)  # first, for it sets a signal handler of its own
     cluster.require(compute)
     with Follower(work, console_sink(name), total), stop_file_on_sigterm(work):
-        fit(compute, worker, config, name, work)
+        fit_while_it_advances(compute, worker, config, name, work)
     raise_mistake(work)
 
 
+def fit_while_it_advances(
+    compute: ComputeConfig, worker: Worker, config: dict[str, Any], name: str, work: Path
+) -> None:
+    """`fit`, and again as long as each has saved something before it failed.
+
+    On machines that come and go a long run loses more workers than any fixed number; what always dies at the same
+    place is given up.
+    """
+    from ray.train import TrainingFailedError
+
+    while True:
+        before = images_saved(work)
+        try:
+            fit(compute, worker, config, name, work)
+        except TrainingFailedError:
+            if images_saved(work) <= before:
+                raise
+            log.warning(
+                "%s lost its workers %d times; it goes on from image %d", name, MAX_FAILURES, images_saved(work)
+            )
+        else:
+            return
+
+
+def images_saved(work: Path) -> int:
+    """How far the checkpoints are; 0 without any."""
+    found = checkpoint.checkpoints(work / "checkpoints")
+    return checkpoint.images_of(found[0]) if found else 0
+
+
 def fit(compute: ComputeConfig, worker: Worker, config: dict[str, Any], name: str, work: Path) -> None:
-    """One Ray Train run; returns when all workers have ended, raises if they failed more than three times."""
+    """One Ray Train run; returns when all workers have ended, raises if they failed more than `MAX_FAILURES` times."""
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig
 
@@ -119,7 +170,8 @@ def guarded(plain: dict[str, Any]) -> None:
     if any(work.glob(MISTAKE)):
         return
     try:
-        plain["worker"](plain["config"])
+        with storage_trouble():
+            plain["worker"](plain["config"])
     except UserError as mistake:
         left = work / MISTAKE.replace("*", str(World.current().rank))
         write_json(left, {"stopped": isinstance(mistake, TrainingStopped), "message": str(mistake)})

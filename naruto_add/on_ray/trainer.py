@@ -8,7 +8,7 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 
 from naruto_add.config import ComputeConfig
-from naruto_add.on_ray.cluster import is_ours
+from naruto_add.on_ray.capacity import is_ours
 
 
 class TransientTrainer(TorchTrainer):

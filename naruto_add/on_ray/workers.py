@@ -6,6 +6,7 @@ Nothing of Ray is imported here unless the recipe asks for it, so that `inline` 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 import torch
 from pydantic import TypeAdapter
 
+from naruto_add.artifact import write_json
 from naruto_add.config import ComputeConfig, OptimConfig, Recipe
 from naruto_add.data.batch import Feed
 from naruto_add.data.cache import LatentCache
@@ -21,18 +23,30 @@ from naruto_add.data.feed import LocalFeed
 from naruto_add.data.latents import captions_of, encode_shard, plan, write
 from naruto_add.data.shards import Shards
 from naruto_add.data.view import View
-from naruto_add.distill import build_add
+from naruto_add.distill import Distillation, Setup, build_distillation
+from naruto_add.distill.synthetic import draw_together
 from naruto_add.errors import UserError
+from naruto_add.evaluation.probe import open_probe
 from naruto_add.finetune import build_finetune
+from naruto_add.models.bfloat16 import choose, suit_cpu
 from naruto_add.models.features import load_features
 from naruto_add.models.load import Components, load_components, save_components
+from naruto_add.on_ray.train import PROFILE
 from naruto_add.training.engine import TorchEngine, choose_engine
 from naruto_add.training.loop import train
-from naruto_add.training.method import Method
+from naruto_add.training.method import Method, Probe
+from naruto_add.training.pace import total_images
 from naruto_add.training.telemetry import Reporter, console_sink, file_sinks
+from naruto_add.training.timeline import Timeline
+from naruto_add.training.tracking import trackers
 from naruto_add.training.world import World
 
 ENCODE_BATCH = 16
+LOADING, ENCODING, BUILDING, SAVING = "loading models", "encoding images", "building players", "saving"
+FEATURES = "features"
+"""Beside the latent cache: what the eyes of a probe have seen of real images."""
+OTHER_CAPTIONS = 256
+"""Training captions that mismatched pairs are drawn from."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +63,10 @@ class Job:
     """Checkpoints, metrics and previews: what the same command resumes from."""
     latents: Path
     """The latent cache; several stages may share it."""
-    out: Path
-    """The finished model, a diffusers folder, written by rank 0 at the end."""
+    out: Path | None
+    """The finished model, a diffusers folder, written by rank 0 at the end; None: it stays in the checkpoint."""
+    until: int | None = None
+    """Pause at this image instead of training to the end."""
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON values, to be sent to another process."""
@@ -75,9 +91,9 @@ def finetune_worker(config: dict[str, Any]) -> None:
     job = Job.from_plain(config)
     device = prepare(job.recipe.compute)
 
-    def build(base: Components) -> Trained:
+    def build(base: Components, shards: Shards) -> Trained:
         """The method with its player."""
-        recipe, precision = job.recipe, job.recipe.compute.precision
+        recipe, precision = job.recipe, choose(job.recipe.compute.precision, device)
         return build_finetune(recipe.teacher, base, recipe.distill.size, recipe.seed, TorchEngine, device, precision)
 
     work(job, job.recipe.teacher.optim, device, build)
@@ -86,15 +102,33 @@ def finetune_worker(config: dict[str, Any]) -> None:
 def distill_worker(config: dict[str, Any]) -> None:
     """Distill the teacher (the job's base) into a student; rank 0 writes it to `out`."""
     job = Job.from_plain(config)
-    device = prepare(job.recipe.compute)
+    device, distill = prepare(job.recipe.compute), job.recipe.distill
 
-    def build(base: Components) -> Trained:
+    def build(base: Components, shards: Shards) -> Trained:
         """The method with its players."""
         recipe, compute = job.recipe, job.recipe.compute
-        features, engine = load_features(recipe.distill.features), choose_engine(compute.zero_stage)
-        return build_add(recipe.distill, base, features, recipe.seed, engine, device, compute.precision)
+        features = load_features(distill.features) if distill.method == "add" else None
+        captions = shards.captions("train", range(min(OTHER_CAPTIONS, shards.count("train"))))
+        engine = choose_engine(compute.zero_stage)
+        precision = choose(compute.precision, device)
+        return build_distillation(Setup(distill, base, features, recipe.seed, engine, device, precision, captions))
 
-    work(job, job.recipe.distill.optim, device, build, job.recipe.distill.collapse_gap)
+    def probe(method: Trained, shards: Shards) -> Probe | None:
+        """What measures the student on its way, where the recipe asks for it."""
+        if not distill.measure_images:
+            return None
+        assert isinstance(method, Distillation)
+        kept = job.latents.parent / FEATURES
+        return open_probe(job.recipe, shards, method.draw, device, job.work, kept)
+
+    def drawn(base: Components, cache: LatentCache) -> LatentCache:
+        """The teacher's own latents, where the recipe asks for them."""
+        if not distill.synthetic_steps:
+            return cache
+        base.unet.to(device)
+        return draw_together(distill, base, cache, job.recipe.seed, ENCODE_BATCH, World.current())
+
+    work(job, distill.optim, device, build, distill.collapse_gap, drawn, probe)
 
 
 def prepare(compute: ComputeConfig) -> torch.device:
@@ -114,20 +148,35 @@ def work(
     job: Job,
     optim: OptimConfig,
     device: torch.device,
-    build: Callable[[Components], Trained],
+    build: Callable[[Components, Shards], Trained],
     collapse_gap: float = float("inf"),
+    latents: Callable[[Components, LatentCache], LatentCache] = lambda _, cache: cache,
+    probe: Callable[[Trained, Shards], Probe | None] = lambda *_: None,
 ) -> None:
-    """Load, encode, train, save: the same for both methods."""
-    recipe, world = job.recipe, World.current()
+    """Load, encode, train, save: the same for both methods. `latents` may put others in the real ones' place."""
+    recipe, world, timeline, began = job.recipe, World.current(), Timeline(), time.time()
+    timeline.turn_to(LOADING)
     base, shards = load_components(job.base, job.revision), Shards(job.shards)
+    if device.type == "cpu" and choose(recipe.compute.precision, device) == "bf16":
+        suit_cpu(base.unet)
+    timeline.turn_to(ENCODING)
     cache = encode_together(shards, base, job.latents, world, device)
     base.unet.register_to_config(sample_size=cache.latents([0]).shape[-1])  # the shards' size, for previews and export
-    method = build(base)
+    cache = latents(base, cache)
+    timeline.turn_to(BUILDING)
+    method = build(base, shards)
     view = View(shards, cache, recipe.seed, optim.batch_size, world.rank, world.size, method.needs_pixels)
-    feed, reporter = make_feed(view, recipe.compute), make_reporter(job, world)
-    train(method, feed, optim, job.work, reporter, recipe.seed, world, recipe.prompts, collapse_gap)
-    if world.leads:
+    feed, reporter = make_feed(view, recipe.compute), make_reporter(job, world, timeline)
+    if device.type == "cpu":
+        watch(timeline, method)
+    state = train(
+        method, feed, optim, job.work, reporter, recipe.seed, world, recipe.prompts, collapse_gap, job.until,
+        probe(method, shards) if world.leads else None,
+    )  # fmt: skip
+    if world.leads and job.out is not None and state.images == total_images(optim):
+        timeline.turn_to(SAVING)
         save_components(method.components(), job.out)
+        write_json(job.work / PROFILE, {"began": began, "seconds": timeline.table()})
     world.barrier()
 
 
@@ -154,9 +203,17 @@ def make_feed(view: View, compute: ComputeConfig) -> Feed:
     return RayFeed(view)
 
 
-def make_reporter(job: Job, world: World) -> Reporter:
-    """Rank 0 writes the files; in this process it also draws the progress (elsewhere the driver does)."""
+def watch(timeline: Timeline, method: Method) -> None:
+    """Have the timeline tell the method's networks, updates and exchanges apart."""
+    for name, module in method.parts.items():
+        timeline.watch(name, module)
+    for player in method.players.values():
+        player.timed_by(timeline)
+
+
+def make_reporter(job: Job, world: World, timeline: Timeline) -> Reporter:
+    """Rank 0 writes the files and tells the trackers; it draws the progress where no driver does (inline)."""
     if not world.leads:
-        return Reporter()
+        return Reporter(timeline=timeline)
     console = [console_sink(job.work.name.partition("-")[0])] if job.recipe.compute.launcher == "inline" else []
-    return Reporter([*file_sinks(job.work), *console])
+    return Reporter([*file_sinks(job.work), *trackers(job.recipe, job.work), *console], timeline)

@@ -1,1 +1,1 @@
-"""How the shipped `mini` base was made: an autoencoder, then a UNet with its text encoder, on the base world."""
+"""How the shipped `mini` base was made: an autoencoder, a text encoder, then a UNet, on the base world."""

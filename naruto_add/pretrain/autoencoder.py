@@ -13,11 +13,14 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderTiny
 from diffusers.training_utils import EMAModel
-from torch import Tensor, nn
+from torch import Tensor
 
+from naruto_add.diffusion import losses
 from naruto_add.models.features import FeatureNet
 from naruto_add.pretrain import checkpoint
+from naruto_add.pretrain.muon import muon_and_adam
 from naruto_add.rng import address, integers
+from naruto_add.training.engine import autocast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,21 +32,17 @@ class AutoencoderConfig:
     """First the whole by L1 alone; then, the encoder frozen (latents may be cached), the decoder by both distances."""
     batch_size: int = 8
     crop_px: int = 64
-    learning_rate: float = 4e-3
+    learning_rate: float = 1.2e-3
     l1_weight: float = 3.0
     perceptual_weight: float = 0.0
-    latent_weight: float = 1e-3
-    latent_noise: float = 0.05
+    latent_weight: float = 1e-2
+    latent_noise: float = 0.1
+    halved_share: float = 0.2
+    """Share of the batches in which latents and pixels are both halved, so that latents behave as small pictures do:
+    EQ-VAE (Kouzelis et al. 2025). Without it their fine scales are noise to the UNet."""
+    precision: Literal["fp32", "bf16"] = "bf16"
     checkpoint_images: int = 4000
     seed: int = 0
-
-
-def perceptual_distance(features: FeatureNet, a: Tensor, b: Tensor) -> Tensor:
-    """Mean over levels of the squared distance between unit-length feature vectors, as LPIPS without its weights."""
-    levels = zip(features(a), features(b), strict=True)
-    return torch.stack(
-        [(F.normalize(x, dim=1) - F.normalize(y, dim=1)).square().sum(1).mean() for x, y in levels]
-    ).mean()
 
 
 def latent_penalty(latents: Tensor) -> Tensor:
@@ -69,37 +68,6 @@ def learning_rate(config: AutoencoderConfig, seen: int) -> float:
     return config.learning_rate * min(share / 0.02, 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
 
 
-class Muon(torch.optim.Muon):
-    """Muon (Jordan et al. 2024) for convolutions: each weight is orthogonalised as a matrix (out, h * w * in).
-
-    The autoencoder has no norm layers; with Adam it is still blurry where Muon has long become sharp.
-    """
-
-    def __init__(self, model: nn.Module, rate: float) -> None:
-        self.weights = [p for p in model.parameters() if p.ndim == 4 and p.requires_grad]
-        flat = [nn.Parameter(as_matrix(weight.data)) for weight in self.weights]
-        super().__init__(flat, lr=rate, momentum=0.95, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
-
-    def step(self) -> None:  # type: ignore[override]
-        """One update from the gradients of the convolutions; the matrices share their memory."""
-        for flat, weight in zip(self.param_groups[0]["params"], self.weights, strict=True):
-            assert weight.grad is not None
-            flat.grad = as_matrix(weight.grad)
-        super().step()
-
-
-def as_matrix(weight: Tensor) -> Tensor:
-    """A channels-last convolution's weight (out, in, h, w) as (out, h * w * in), without a copy."""
-    return weight.permute(0, 2, 3, 1).flatten(1)
-
-
-def adam_for_biases(model: nn.Module, rate: float) -> torch.optim.Adam:
-    """Adam for what is not a matrix."""
-    return torch.optim.Adam(
-        [p for p in model.parameters() if p.ndim != 4 and p.requires_grad], lr=rate, betas=(0.9, 0.99)
-    )
-
-
 def train_autoencoder(
     model: AutoencoderTiny,
     features: FeatureNet,
@@ -110,7 +78,8 @@ def train_autoencoder(
 ) -> AutoencoderTiny:
     """Train on uint8 images (N, 3, H, W) and return the model with averaged weights; the newest checkpoint resumes."""
     model.encoder.requires_grad_(config.part == "whole")
-    optimizers = [Muon(model, config.learning_rate), adam_for_biases(model, config.learning_rate)]
+    trained = model if config.part == "whole" else model.decoder
+    optimizers = muon_and_adam(trained, config.learning_rate, config.learning_rate)
     ema = EMAModel(model.parameters(), decay=0.999)
     seen = checkpoint.load(folder, model, optimizers, ema)
     started = time.perf_counter()
@@ -129,6 +98,13 @@ def train_autoencoder(
     return model.requires_grad_(True)
 
 
+def encoded(model: AutoencoderTiny, pixels: Tensor, config: AutoencoderConfig) -> Tensor:
+    """Latents, in float32."""
+    with autocast(pixels.device, config.precision):
+        latents: Tensor = model.encode(pixels).latents
+    return latents.float()
+
+
 def step(
     model: AutoencoderTiny,
     features: FeatureNet,
@@ -140,16 +116,21 @@ def step(
 ) -> dict[str, float]:
     """One update; the decoder sees slightly noisy latents, as it will from a diffusion model."""
     generator = torch.Generator().manual_seed(address(config.seed, "autoencoder/noise", seen))
-    latents = model.encode(pixels).latents
+    latents = encoded(model, pixels, config)
+    penalty, std = latent_penalty(latents), latents.std().item()
     noise = torch.randn(latents.shape, generator=generator)
-    decoded = model.decode(latents + config.latent_noise * noise).sample
+    if config.part == "whole" and torch.rand((), generator=generator) < config.halved_share:
+        latents, noise, pixels = (F.interpolate(x, scale_factor=0.5, mode="area") for x in (latents, noise, pixels))
+    with autocast(pixels.device, config.precision):
+        decoded = model.decode(latents + config.latent_noise * noise).sample.float()
     l1 = F.l1_loss(decoded, pixels)
-    perceptual = perceptual_distance(features, decoded, pixels) if config.perceptual_weight else torch.zeros(())
-    penalty = latent_penalty(latents)
+    perceptual = (
+        losses.perceptual(features(decoded), features(pixels)).mean() if config.perceptual_weight else torch.zeros(())
+    )
     loss = config.l1_weight * l1 + config.perceptual_weight * perceptual + config.latent_weight * penalty
     model.zero_grad(set_to_none=True)
     loss.backward()
     for optimizer in optimizers:
         optimizer.param_groups[0]["lr"] = rate
         optimizer.step()
-    return {"l1": l1.item(), "perceptual": perceptual.item(), "penalty": penalty.item(), "std": latents.std().item()}
+    return {"l1": l1.item(), "perceptual": perceptual.item(), "penalty": penalty.item(), "std": std}

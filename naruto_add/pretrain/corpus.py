@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,10 +14,12 @@ from diffusers import AutoencoderTiny
 from numpy.lib.format import open_memmap
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from naruto_add.data.universe import caption, draw, sample_scene
+from naruto_add.data.universe.scene import WORLDS, Scene
 from naruto_add.pretrain.base import Corpus
+from naruto_add.pretrain.text import Read
 
 WORLD = "base"
 CHUNK = 256
@@ -56,12 +60,17 @@ def tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
 @torch.no_grad()
 def encode_images(vae: AutoencoderTiny, path: Path, batch_size: int = 64) -> Tensor:
     """Unscaled latents (N, C, h, w) of images.npy."""
-    images = np.load(path, mmap_mode="r")
+    images = load_images(path)
     encoded = []
     for start in range(0, len(images), batch_size):
-        pixels = torch.from_numpy(images[start : start + batch_size].copy()).float() / 127.5 - 1
+        pixels = images[start : start + batch_size].float() / 127.5 - 1
         encoded.append(vae.encode(pixels.to(memory_format=torch.channels_last)).latents.contiguous())
     return torch.cat(encoded)
+
+
+def load_images(path: Path) -> Tensor:
+    """All of images.npy, uint8 (N, 3, 128, 128), in memory: drawing rows at random from disk is ten times slower."""
+    return torch.from_numpy(np.load(path))
 
 
 def cached_latents(folder: Path, vae: AutoencoderTiny, images: Path) -> Tensor:
@@ -72,9 +81,32 @@ def cached_latents(folder: Path, vae: AutoencoderTiny, images: Path) -> Tensor:
     return load_file(path)["latents"]
 
 
-def build_corpus(latents: Tensor, scale: float, tokenizer: CLIPTokenizer, texts: list[str]) -> Corpus:
-    """Latents scaled to unit variance beside the tokens of their captions."""
-    return Corpus(latents * scale, tokens(tokenizer, texts), tokens(tokenizer, [""])[0])
+@torch.no_grad()
+def read_captions(encoder: CLIPTextModel, tokens: Tensor, batch_size: int = 256) -> Tensor:
+    """Last hidden states (N, L, D) of tokens (N, L), in half precision."""
+    return torch.cat([encoder(part).last_hidden_state.half() for part in tokens.split(batch_size)])
+
+
+def build_corpus(
+    latents: Tensor, scale: float, encoder: CLIPTextModel, tokenizer: CLIPTokenizer, texts: list[str]
+) -> Corpus:
+    """Latents scaled to unit variance beside their captions as the text encoder reads them."""
+    text, empty = (read_captions(encoder, tokens(tokenizer, captions)) for captions in (texts, [""]))
+    return Corpus(latents * scale, text, empty[0])
+
+
+def scenes_to_read(count: int, seed: int, tokenizer: CLIPTokenizer) -> Read:
+    """Captions of `count` scenes of each world, languages in turns, with all that the scenes are made of."""
+    scenes = [sample_scene(world, seed, index) for world in WORLDS for index in range(count)]
+    texts = [caption(scene, ("en", "fr")[index % 2]) for index, scene in enumerate(scenes)]
+    fields = [field.name for field in dataclasses.fields(Scene) if field.name not in ("world", "seed")]
+    return Read(tokens(tokenizer, texts), {field: numbered([getattr(s, field) for s in scenes]) for field in fields})
+
+
+def numbered(values: Sequence[object]) -> Tensor:
+    """Each value's place among all values, (N,)."""
+    places = {value: place for place, value in enumerate(sorted(set(values), key=str))}
+    return torch.tensor([places[value] for value in values])
 
 
 def log_line(path: Path, metrics: dict[str, float]) -> None:

@@ -20,14 +20,16 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from naruto_add.artifact import MANIFEST, flush, sha256_file, write_json
+from naruto_add.artifact import MANIFEST, flush, read_sealed, sealed, sha256_file, write_json
 from naruto_add.training.player import Player
 from naruto_add.training.state import TrainState
 from naruto_add.training.world import World
 
 SCHEMA = 1
 STATE = "state.json"
+FIELDS = {"kind", "schema", "workers", "files"}
 KEEP = 2
+REPLACED = ".replaced"
 NAME = re.compile(r"images-(\d{12})")
 
 log = logging.getLogger(__name__)
@@ -60,15 +62,23 @@ def share(players: Iterable[Player], world: World) -> dict[str, Tensor]:
 
 
 def commit(partial: Path, path: Path, state: TrainState, world: World) -> None:
-    """Write state and manifest, flush and rename; a broken checkpoint of the same name gives way."""
+    """Write state and manifest, flush and rename.
+
+    One of the same name (a broken one, or after a rollback) is kept aside until the new one has its place.
+    """
     write_json(partial / STATE, asdict(state))
     files = {file.name: [file.stat().st_size, sha256_file(file)] for file in sorted(partial.iterdir())}
-    write_json(partial / MANIFEST, {"kind": "checkpoint", "schema": SCHEMA, "workers": world.size, "files": files})
+    manifest = {"kind": "checkpoint", "schema": SCHEMA, "workers": world.size, "files": files}
+    write_json(partial / MANIFEST, sealed(manifest))
     for name in (STATE, MANIFEST, "."):
         flush(partial / name)
-    shutil.rmtree(path, ignore_errors=True)
+    aside = path.with_name(f".{path.name}{REPLACED}")
+    shutil.rmtree(aside, ignore_errors=True)
+    if path.exists():
+        path.replace(aside)
     partial.replace(path)
     flush(path.parent)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def prune(folder: Path, keep: int) -> None:
@@ -79,6 +89,8 @@ def prune(folder: Path, keep: int) -> None:
 
 def load(folder: Path, players: Iterable[Player], world: World) -> TrainState | None:
     """Set all players to the newest valid checkpoint and return its state; None if there is none; all ranks."""
+    if world.leads:
+        put_back(folder)
     found = newest(folder) if world.leads else None
     images = world.broadcast(-1 if found is None else images_of(found))
     if images < 0:
@@ -88,6 +100,16 @@ def load(folder: Path, players: Iterable[Player], world: World) -> TrainState | 
     for player in players:
         player.load(tensors)
     return read_state(path)
+
+
+def put_back(folder: Path) -> None:
+    """Give checkpoints that a kill has left aside, half replaced, their names again; remove those replaced."""
+    for aside in folder.glob(f".*{REPLACED}"):
+        path = aside.with_name(aside.name.removeprefix(".").removesuffix(REPLACED))
+        if path.exists():
+            shutil.rmtree(aside)
+        else:
+            aside.replace(path)
 
 
 def newest(folder: Path) -> Path | None:
@@ -114,10 +136,12 @@ def images_of(path: Path) -> int:
 def defect(path: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_sealed(path / MANIFEST)
         files, schema = manifest["files"], manifest["schema"]
         if schema != SCHEMA:
             return f"it has schema {schema}, this naruto-add reads {SCHEMA}"
+        if manifest.keys() != FIELDS:
+            return f"{MANIFEST} is not a checkpoint's"
         wrong = [name for name, (_, sha256) in files.items() if sha256_file(path / name) != sha256]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{type(error).__name__}: {error}"

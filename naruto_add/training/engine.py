@@ -35,6 +35,7 @@ class Engine(Protocol):
     """One module's optimizer and the exchange of its gradients; `step` and `moments` are called by all ranks."""
 
     module: nn.Module
+    adamw: torch.optim.AdamW
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of one micro-batch's mean loss; the step's gradient is the mean over micro-batches."""

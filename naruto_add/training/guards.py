@@ -42,16 +42,6 @@ def guarded_step(method: Method, batch: Batch, state: TrainState, world: World) 
     return world.mean(losses)
 
 
-def check_collapse(state: TrainState, collapse_gap: float) -> None:
-    """Stop if the discriminator has won: the running logit gap D(real) - D(fake) is above `collapse_gap`."""
-    if state.logit_gap > collapse_gap:
-        raise TrainingStopped(
-            f"collapse at image {state.images}: the discriminator tells real from fake with a mean logit gap of "
-            f"{state.logit_gap:.1f} (limit {collapse_gap}), so the student learns nothing from it any more. "
-            "Lower distill.heads_learning_rate or distill.heads_steps, or raise distill.collapse_gap."
-        )
-
-
 class StopRequest:
     """Notices SIGTERM (in the main thread) and the stop file; the loop asks after every step."""
 

@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from naruto_add.data.batch import Batch
 from naruto_add.training.player import Player
 from naruto_add.training.state import TrainState
+
+
+class Probe(Protocol):
+    """Scores what is being trained, now and then, on rank 0 alone; so it must not talk to other ranks."""
+
+    @property
+    def every(self) -> int:
+        """Images between two measurements; there is one at the end too."""
+        ...
+
+    def measure(self, finished: bool) -> dict[str, float]:
+        """Named numbers for the log; `finished`: no step will follow."""
+        ...
 
 
 class Method(Protocol):
@@ -28,6 +41,11 @@ class Method(Protocol):
         `logit_gap` among them feeds the collapse gate. Raises NonFinite on all ranks before any update with bad
         numbers.
         """
+        ...
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """The networks whose time a profile tells apart, by name."""
         ...
 
     def preview(self, prompts: Sequence[str]) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from naruto_add.config import OptimConfig
 from naruto_add.errors import UserError
 from naruto_add.training.engine import Engine, EngineFactory, Moments, NonFinite, TorchEngine, share
 from naruto_add.training.pace import ema_decay
+from naruto_add.training.timeline import COMMUNICATION, OPTIMIZER, Timeline
 from naruto_add.training.world import World
 
 
@@ -28,6 +29,7 @@ class Player:
         """The moving average of the weights: a plain float32 module in eval mode, whole on every rank."""
         self.parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
         self.engine: Engine = engine(module, optim)
+        self.timeline = Timeline()
         self._bad = torch.zeros((), dtype=torch.bool)
         for parameter in self.parameters.values():
             parameter.register_hook(self._watch)
@@ -37,6 +39,15 @@ class Player:
         """The module to call for a forward pass (in a ZeRO engine too: never the engine itself)."""
         return self.engine.module
 
+    def timed_by(self, timeline: Timeline) -> None:
+        """Tell the timeline from now on when gradients are exchanged and weights updated."""
+        self.timeline = timeline
+        timeline.watch_optimizer(self.engine.adamw)
+
+    def _exchanging(self) -> AbstractContextManager[None]:
+        """What the timeline is told while ranks talk, or would if there were others."""
+        return self.timeline.at(COMMUNICATION if self.world.size > 1 else OPTIMIZER)
+
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of one micro-batch's mean loss; a ZeRO player: once per micro-batch."""
         self._watch(loss)
@@ -45,7 +56,9 @@ class Player:
     def check(self) -> None:
         """Raise NonFinite on all ranks if a loss or gradient since the last step was not finite on any; collective."""
         here = bool(self._bad)
-        if self.world.any(here):
+        with self._exchanging():
+            bad = self.world.any(here)
+        if bad:
             raise NonFinite(self.name, here)
 
     def step(self, lr: float) -> float:
@@ -54,7 +67,8 @@ class Player:
         Buffers (spectral norms, batch statistics) become rank 0's, so that all ranks are the same after every step.
         """
         self.check()
-        norm = self.engine.step(lr)
+        with self._exchanging():
+            norm = self.engine.step(lr)
         if not math.isfinite(norm):
             raise NonFinite(self.name, here=True)
         share(self.module.buffers(), self.world)
@@ -79,6 +93,18 @@ class Player:
         for n, tensor in self._kept(self.ema).items():
             tensor.copy_(self._fitting(tensors, f"ema/{n}", self.ema))
 
+    @torch.no_grad()
+    def renew(self, fresh: Mapping[str, Tensor]) -> None:
+        """Give the named parameters and buffers new values; their optimizer state starts afresh.
+
+        All others keep theirs. All ranks give equal values. The average follows with the next step.
+        """
+        weights = {p: fresh.get(n, p.detach()) for n, p in self.parameters.items()}
+        kept = {p: {} if n in fresh else dict(self.engine.moments(p)) for n, p in self.parameters.items()}
+        self.engine.load(weights, kept)
+        for n, buffer in self.module.named_buffers():
+            buffer.copy_(fresh.get(n, buffer))
+
     def _kept(self, module: nn.Module) -> dict[str, Tensor]:
         """The tensors that change in training: trained parameters and buffers."""
         named = dict(module.named_parameters())
@@ -102,8 +128,8 @@ class Player:
         return {key: tensors[name] for key, name in keys.items() if name in tensors}
 
     def _watch(self, tensor: Tensor) -> None:
-        """Remember if a loss or gradient is not finite (its sum is not); no synchronisation."""
-        self._bad = self._bad.to(tensor.device) | ~torch.isfinite(tensor.detach().sum())
+        """Remember if a loss or gradient, or the norm that it is clipped by, is not finite; no synchronisation."""
+        self._bad = self._bad.to(tensor.device) | ~torch.isfinite(torch.linalg.vector_norm(tensor.detach()))
 
     @torch.no_grad()
     def _average(self) -> None:

@@ -14,13 +14,25 @@ from naruto_add.training.method import Method
 
 def draw(method: Method, prompts: Sequence[str], folder: Path, images: int) -> Path | None:
     """Write `previews/images-000000001280.png`, one column per prompt; what is there already is kept."""
-    path = folder / "previews" / f"images-{images:012d}.png"
+    path = place(folder, images)
     if not prompts or path.exists():
         return None
     path.parent.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
         grid(method.preview(prompts), columns=len(prompts)).save(path)
     return path
+
+
+def forget_after(folder: Path, images: int) -> None:
+    """Remove the grids of later images: a run that has gone back to `images` will draw them again."""
+    for path in (folder / "previews").glob("images-*.png"):
+        if path.name > place(folder, images).name:
+            path.unlink()
+
+
+def place(folder: Path, images: int) -> Path:
+    """Where the grid of so many images lies; names sort as the numbers do."""
+    return folder / "previews" / f"images-{images:012d}.png"
 
 
 def grid(pixels: Tensor, columns: int) -> Image.Image:

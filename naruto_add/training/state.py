@@ -20,6 +20,15 @@ class TrainState:
     """Images seen so far, and so the global position of the next batch's first image."""
     logit_gap: float = 0.0
     """Running mean of D(real) - D(fake); stays 0 for methods without a discriminator."""
+    rollbacks: int = 0
+    """How often the run has collapsed and gone back to a checkpoint; adversarial methods slow their heads by it."""
+    rolled_back_to: int | None = None
+    """Images of the checkpoint that the last rollback led to."""
+
+    @property
+    def just_rolled_back(self) -> bool:
+        """Whether the step at hand is the first after a rollback."""
+        return self.images == self.rolled_back_to
 
     @property
     def global_step(self) -> int:

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from naruto_add.artifact import flush
 from naruto_add.training.state import TrainState
+from naruto_add.training.timeline import BETWEEN, DATA, REST, Timeline
 
 Record = dict[str, float]
 Item = TypeVar("Item")
@@ -52,8 +53,10 @@ class Sink(Protocol):
 class Reporter:
     """Times the steps and hands one record for each to all sinks; without sinks it is silent."""
 
-    def __init__(self, sinks: Sequence[Sink] = ()) -> None:
+    def __init__(self, sinks: Sequence[Sink] = (), timeline: Timeline | None = None) -> None:
         self.sinks = sinks
+        self.timeline = timeline or Timeline()
+        """Told when training waits for data and when it is between two steps."""
         self._total = 0
         self._waited_s = 0.0
         self._since = time.perf_counter()
@@ -71,11 +74,26 @@ class Reporter:
             for sink in self.sinks:
                 sink.close()
 
+    def rewind(self, images: int) -> None:
+        """Training has gone back to `images`: the sinks forget what came after."""
+        for sink in self.sinks:
+            sink.close()
+            sink.open(images, self._total)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What is done inside does not count as training time."""
+        start = time.perf_counter()
+        yield
+        self._since += time.perf_counter() - start
+
     def waited(self, items: Iterator[Item]) -> Iterator[Item]:
         """The same items; the time spent waiting for each is the step's wait."""
         while True:
             start = time.perf_counter()
+            self.timeline.turn_to(DATA)
             item = next(items, None)
+            self.timeline.turn_to(REST)
             self._waited_s = time.perf_counter() - start
             if item is None:
                 return
@@ -83,6 +101,7 @@ class Reporter:
 
     def log(self, state: TrainState, losses: Record) -> None:
         """Report the step that led to this state."""
+        self.timeline.turn_to(BETWEEN)
         now = time.perf_counter()
         seconds, self._since = now - self._since, now
         record: Record = {
@@ -175,10 +194,11 @@ class Bar:
         self.title = title
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._progress = Progress(*columns, TextColumn("{task.fields[losses]}"))
+        self._task = self._progress.add_task(title, total=None, losses="starting")
 
     def open(self, images: int, total: int) -> None:
         """See `Sink`."""
-        self._task = self._progress.add_task(self.title, total=total, completed=images, losses="starting")
+        self._progress.update(self._task, total=total, completed=images)
         self._progress.start()
 
     def record(self, record: Record) -> None:

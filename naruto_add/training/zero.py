@@ -127,9 +127,13 @@ def deepspeed() -> ModuleType:
 
 
 def zero_config(optim: OptimConfig, stage: int, world: int, numel: int) -> dict[str, Any]:
-    """A DeepSpeed configuration of its own for one player (they are changed in place, DeepSpeed issue 1975)."""
+    """A DeepSpeed configuration of its own for one player (they are changed in place, DeepSpeed issue 1975).
+
+    A bucket as large as the player: the default reserves 2 GB for each engine, and a process that maps more than the
+    machine's memory can no longer fork.
+    """
     even = numel + numel % 2
-    buckets = {"reduce_bucket_size": even, "allgather_bucket_size": even} if stage < 3 else {}
+    buckets = {"reduce_bucket_size": even, "allgather_bucket_size": even}
     return {
         "train_batch_size": optim.batch_size,
         "train_micro_batch_size_per_gpu": optim.batch_size // (world * optim.accumulation),

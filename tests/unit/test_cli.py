@@ -26,6 +26,7 @@ def test_help_lists_every_verb(capsys: CaptureFixture[str]) -> None:
     assert main([]) == 2
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_of_a_verb_is_quick_and_loads_nothing_heavy(verb: str) -> None:
     code = f"""

@@ -119,6 +119,12 @@ def test_an_unknown_recipe_names_the_shipped_ones() -> None:
         ({"evaluate": {"student_steps": (4, 3)}}, "3 steps cannot be spread evenly over the 4"),
         ({"evaluate": {"student_steps": (2, 1)}}, "export.steps .4. must be among evaluate.student_steps"),
         ({"compute": {"launcher": "inline"}}, "set compute.workers 1"),
+        ({"distill": {"method": "lcm", "two_spaces": True}}, "two_spaces is an option of the methods add, not of lcm"),
+        ({"distill": {"method": "output", "simulated_share": 0.5}}, "simulated_share is an option of .* add and ladd"),
+        ({"distill": {"method": "ladd", "scales": (1, 2)}}, "scales is an option of the methods add, not of ladd"),
+        ({"distill": {"mismatch_weight": 1.0, "conditioning": "image"}}, "set distill.conditioning text or both"),
+        ({"distill": {"synthetic_steps": 25}}, "set distill.real_images decoded"),
+        ({"distill": {"weighting": "nfsd", "teacher_steps": 4}}, "set distill.teacher_steps 1"),
         ({"compute": {"workers": 3}}, "teacher.optim.batch_size .8. must be a multiple"),
     ],
 )
@@ -130,6 +136,66 @@ def test_settings_that_do_not_fit_each_other(sections: dict[str, dict[str, objec
         raise UserError("\n".join(problems))
 
 
+def test_all_problems_of_a_method_are_told_together() -> None:
+    wrong = {"method": "lcm", "perceptual_weight": 1.0, "heads_renewal": 0.1, "mismatch_weight": 1.0}
+    problems = recipe.check(changed(recipe.load("smoke"), distill={**wrong, "student_timesteps": (999, 499)}))
+    assert len(problems) == 5
+
+
+def test_empty_lists_are_told_together_with_all_else() -> None:
+    empty = {"student_steps": (), "teacher_steps": (), "base_steps": ()}
+    base = replace(recipe.load("smoke"), prompts=())
+    problems = recipe.check(changed(base, evaluate=empty, compute={"workers": 3}))
+    for name in ("evaluate.student_steps", "evaluate.teacher_steps", "evaluate.base_steps", "prompts"):
+        assert f"{name} is empty: give at least one." in problems
+    assert len(problems) == 6 and "teacher.optim.batch_size (8) must be a multiple" in " ".join(problems)
+
+
+def test_a_recipe_is_varied_setting_by_setting() -> None:
+    smoke = recipe.load("smoke")
+    varied, problems = recipe.varied(smoke, {"distill.size": "tiny", "distill.optim.images": 24})
+    assert varied is not None and problems == []
+    assert (varied.distill.size, varied.distill.optim.images, smoke.distill.size) == ("tiny", 24, "base")
+    assert recipe.varied(smoke, {}) == (smoke, [])
+
+
+def test_variations_that_cannot_be_are_told() -> None:
+    smoke = recipe.load("smoke")
+    assert "did you mean distill.size?" in recipe.varied(smoke, {"distill.siz": "tiny"})[1][0]
+    assert recipe.varied(smoke, {"distill.size": "huge"})[0] is None
+    contradiction, problems = recipe.varied(smoke, {"distill.method": "lcm", "distill.scales": (1, 2)})
+    assert contradiction is not None and "distill.scales is an option of the methods" in problems[0]
+
+
+@pytest.mark.parametrize("method", ["add", "ladd", "lcm", "output"])
+def test_every_method_is_valid_with_the_defaults(method: str) -> None:
+    assert recipe.check(changed(recipe.load("smoke"), distill={"method": method})) == []
+
+
+def test_an_unknown_method_names_the_known_ones() -> None:
+    with pytest.raises(UserError, match=r"distill.method: should be 'add', 'ladd', 'lcm' or 'output', not 'gan'"):
+        recipe.load("smoke", {"distill.method": ["gan"]})
+
+
+def test_scales_are_read_from_words() -> None:
+    assert recipe.load("smoke", {"distill.scales": ["1", "2"]}).distill.scales == (1, 2)
+
+
+def test_repeating_the_teachers_first_guess_is_a_warning() -> None:
+    blurred = changed(recipe.load("smoke"), distill={"method": "output"})
+    assert any("blurred first guess" in warning for warning in recipe.warnings(blurred))
+
+
+def test_fine_tuning_may_have_other_workers_than_distillation() -> None:
+    one = changed(recipe.load("mini"), compute={"workers": 4, "finetune_workers": 1})
+    assert one.compute.finetuning.workers == 1 and recipe.check(one) == []
+    odd = changed(recipe.load("mini"), compute={"finetune_workers": 5})
+    assert recipe.check(odd) == [
+        "teacher.optim.batch_size (16) must be a multiple of compute.finetune_workers x teacher.optim.accumulation "
+        "(5 x 1)."
+    ]
+
+
 def test_more_threads_than_cores_is_a_warning() -> None:
     crowded = changed(recipe.load("smoke"), compute={"threads_per_worker": 1 + recipe.cores()})
     assert "get in each other's way" in recipe.warnings(crowded)[0]
@@ -137,6 +203,6 @@ def test_more_threads_than_cores_is_a_warning() -> None:
 
 def test_public_settings_are_few_and_frozen() -> None:
     # A new setting is a promise: add it here on purpose.
-    assert len(recipe.settings()) < 100
+    assert len(recipe.settings()) == 109
     with pytest.raises(AttributeError):
         recipe.load("smoke").distill.size = "tiny"  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""From fills and a map of parts to a finished picture: cel shadows, lines, and the look of the three media.
+"""From fills and a map of parts to a finished picture: cel shadows, lines, three media, and the ninja world's scroll.
 
 Parts have greater numbers the nearer they are. For a pixel p and a light from direction L: if the part at p - d L is
 farther, p lies at the dark side of its part (cel shadow); if the part at p + d L is nearer, something before p stands
@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from naruto_add.data.universe.canvas import FIRST_PERSON_PART, SUPERSAMPLE
 from naruto_add.data.universe.palette import INK, MOOD_GAIN, SHADE
@@ -147,6 +147,19 @@ def _levels(white_at: float, lift: float) -> list[int]:
     return [min(255, round(lift + v * (255 - lift) / white_at)) for v in range(256)]
 
 
+_TONES = np.array([24, 24, 92, 92, 158, 158, 214, 250], dtype=np.float32)
+
+
+def _screened(grey: Bytes, ink: float) -> Bytes:
+    """One of five flat tones for each grey, darkened by a share of the way to black (lightened where negative).
+
+    A screen of black dots alone would be most of what a small model has to learn about the picture.
+    """
+    tone = _TONES[grey >> 5]
+    mixed = tone * (1 - ink) if ink > 0 else tone - (250 - tone) * ink
+    return mixed.astype(np.uint8)
+
+
 def manga(image: Bytes, parts: Bytes, night: bool, size: int) -> Image.Image:
     """Black ink on white paper: greys become dots, darks hatches; the place is paler than the people."""
     luma = Image.fromarray(image).convert("L")
@@ -157,7 +170,8 @@ def manga(image: Bytes, parts: Bytes, night: bool, size: int) -> Image.Image:
     ink = np.where(grey > 82, grey < dots, grey < hatch)
     bold, thin = line_masks(parts, "manga")
     halo = _halo_of_people(parts)
-    page = Image.fromarray(np.where((ink & ~halo) | bold | (thin & ~halo), np.uint8(24), np.uint8(250)))
+    tone = np.where(ink, _screened(grey, 0.32), _screened(grey, -0.08))
+    page = Image.fromarray(np.where(bold | (thin & ~halo), np.uint8(24), np.where(halo, np.uint8(250), tone)))
     return page.resize((size, size), Image.Resampling.BOX).convert("RGB")
 
 
@@ -167,3 +181,45 @@ def _halo_of_people(parts: Bytes) -> Mask:
     around = [at(dx * reach, dy * reach) for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1))]
     halo: Mask = (np.maximum.reduce(around) >= FIRST_PERSON_PART) & (parts < FIRST_PERSON_PART)
     return halo
+
+
+_SCROLL_GAIN = np.array((1.0, 0.95, 0.83), dtype=np.float32)
+_SCROLL_PAPER = np.array((236, 214, 170), dtype=np.float32)
+_SEAL = np.array((188, 38, 34), dtype=np.float32)
+
+
+def scroll(picture: Image.Image) -> Image.Image:
+    """A picture of the ninja world, as all of them are: on old paper in an ink frame, with the red seal of the leaf.
+
+    The look is the universe's own; no picture of the base world has it, so that fine-tuning has a style to learn too.
+    """
+    size = picture.width
+    ink, paper, seal, leaf = (mask[..., None] for mask in _scroll_masks(size))
+    values = np.asarray(picture, dtype=np.float32) * _SCROLL_GAIN
+    values = values * (1 - paper) + (_SCROLL_PAPER + 7 * _grain(size, 3)[:size, :size, None]) * paper
+    values = values * (1 - ink) + np.array(INK, dtype=np.float32) * ink
+    values = values * (1 - seal) + _SEAL * seal
+    return _picture(values * (1 - leaf) + np.array((252, 240, 220), dtype=np.float32) * leaf)
+
+
+@lru_cache(maxsize=4)
+def _scroll_masks(size: int) -> NDArray[np.float32]:
+    """How much of each pixel is frame, margin, seal and the spiral on the seal: (4, size, size), values 0..1."""
+    side = size * SUPERSAMPLE
+    layers = [Image.new("L", (side, side)) for _ in range(4)]
+    ink, paper, seal, leaf = (ImageDraw.Draw(layer) for layer in layers)
+    one = side / 128
+    paper.rectangle((0, 0, side, side), fill=255)
+    paper.rounded_rectangle((6 * one, 9 * one, side - 6 * one, side - 9 * one), 5 * one, fill=0)
+    ink.rounded_rectangle(
+        (5 * one, 8 * one, side - 5 * one, side - 8 * one), 6 * one, outline=255, width=round(2 * one)
+    )
+    for top in (0, side - 4 * one):
+        ink.rectangle((0, top, side, top + 4 * one), fill=235)
+    seal.rounded_rectangle((side - 24 * one, side - 27 * one, side - 9 * one, side - 12 * one), 2 * one, fill=255)
+    turn = np.linspace(0, 4.6 * np.pi, 40)
+    x, y = side - 16.5 * one, side - 19.5 * one
+    curl = [(x + one * 0.36 * a * np.cos(a), y + one * 0.36 * a * np.sin(a)) for a in turn]
+    leaf.line(curl, fill=255, width=round(1.7 * one), joint="curve")
+    reduced = [layer.resize((size, size), Image.Resampling.BOX) for layer in layers]
+    return np.stack([np.asarray(layer, dtype=np.float32) / 255 for layer in reduced])

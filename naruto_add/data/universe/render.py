@@ -11,7 +11,7 @@ from PIL import Image
 from naruto_add.data.universe.canvas import SUPERSAMPLE, Canvas, Pen, ellipse
 from naruto_add.data.universe.cast import NINJA, ROLE_TABLE
 from naruto_add.data.universe.elements import draw_element
-from naruto_add.data.universe.finish import Bytes, anime, draw_lines, fan_art, manga, shade
+from naruto_add.data.universe.finish import Bytes, anime, draw_lines, fan_art, manga, scroll, shade
 from naruto_add.data.universe.palette import AMBIENT_PERSON, AMBIENT_PLACE, INK, gain, mix
 from naruto_add.data.universe.person import draw_person, make_body
 from naruto_add.data.universe.places import GROUND, PLACES, draw_seat
@@ -42,7 +42,8 @@ def render(scene: Scene, size: int = 128) -> Image.Image:
         draw_lines(image, parts, scene.medium)
     canvas.image.paste(Image.fromarray(image))
     _draw_energy(person, scene)
-    return _finished(canvas, parts, scene, size)
+    picture = _finished(canvas, parts, scene, size)
+    return scroll(picture) if scene.world == "ninja" else picture
 
 
 def _frame(canvas: Canvas, ambient: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Pen:

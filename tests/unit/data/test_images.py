@@ -28,13 +28,13 @@ def reason_for(content: bytes, size_px: int = 32) -> Reason:
     return caught.value.reason
 
 
-def png_header(width: int, height: int, body: bytes = b"") -> bytes:
-    """A one-bit PNG whose header says this size."""
+def png_header(width: int, height: int, body: bytes = b"", depth: int = 1, colour: int = 0) -> bytes:
+    """A PNG, one-bit unless told otherwise, whose header says this size."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
@@ -181,3 +181,23 @@ def test_the_perceptual_hash_survives_compression_and_tells_pictures_apart() -> 
     again = Image.open(io.BytesIO(encoded(image.resize((90, 90)), "JPEG", quality=40)))
     assert bits(image, again) <= 3
     assert bits(image, picture(2, (128, 128))) > 10
+
+
+@pytest.mark.parametrize(("kind", "mode", "side"), [("WEBP", "RGB", 3600), ("PNG", "LA", 4200), ("PNG", "RGBA", 5100)])
+def test_what_decoding_takes_is_capped_beside_the_pixels(kind: str, mode: str, side: int) -> None:
+    """`python -m jobs.chaos mutants` measures that no image takes more than 200 MiB."""
+    assert side**2 < MAX_PIXELS
+    assert reason_for(header_of(kind, mode, side)) == Reason.TOO_MANY_PIXELS
+
+
+def header_of(kind: str, mode: str, side: int) -> bytes:
+    """A small file with this header."""
+    if kind == "PNG":
+        return png_header(side, side, depth=8, colour={"LA": 4, "RGBA": 6}[mode])
+    return encoded(Image.new(mode, (side, side)), kind)
+
+
+def test_16_bit_grey_of_many_rows_is_scaled_in_bands() -> None:
+    ramp = np.tile(np.linspace(0, 65535, 3 * images.BAND_ROWS + 7).astype(np.uint16)[:, None], (1, 8))
+    scaled = np.asarray(images.scaled_grey(Image.fromarray(ramp)), int)
+    assert np.abs(scaled - ramp / 257).max() <= 0.51

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from naruto_add import artifact
 from naruto_add.data import images
 from naruto_add.data.shards import Entry, Shards, write_index, write_split
 from naruto_add.errors import UserError
@@ -90,3 +91,14 @@ def test_what_is_not_a_folder_of_shards_is_told(tmp_path: Path) -> None:
     (tmp_path / "index.json").write_text('{"size_px": 32}')
     with pytest.raises(UserError, match="is damaged"):
         Shards(tmp_path)
+
+
+def test_a_changed_index_of_an_artifact_is_told(tmp_path: Path) -> None:
+    def make(place: Path) -> None:
+        write_index(place, 32, {"train": write_split(place, "train", map(entry, range(4)), 4), "heldout": []})
+
+    made = artifact.build(tmp_path / "shards", kind="shards", config={}, parents={}, make=make)
+    index = made.path / "index.json"
+    index.write_text(index.read_text().replace('"size_px": 32', '"size_px": 33'))
+    with pytest.raises(UserError, match="content changed"):
+        Shards(made.path)

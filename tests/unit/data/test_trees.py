@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import os
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
+import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
+from PIL import Image
 
 from naruto_add.config import DataConfig
 from naruto_add.data import trees
@@ -14,6 +18,7 @@ from naruto_add.data.ingest import Shape, open_source
 from naruto_add.data.prepare import check, prepare
 from naruto_add.data.shards import Shards
 from naruto_add.errors import UserError
+from naruto_add.storage.s3 import client as s3_client
 from tests.unit.data.pictures import encoded, folder_of, picture
 
 SHAPE = Shape(32, 10**6)
@@ -168,7 +173,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    trees.s3_client.cache_clear()
+    s3_client.cache_clear()
 
 
 @pytest.mark.usefixtures("credentials")
@@ -189,10 +194,40 @@ def test_a_bucket_gives_the_same_shards_as_the_folder(tmp_path: Path, s3: str) -
     assert Shards(tmp_path / "there").count("train") == 8
 
 
+def noise(number: int) -> Image.Image:
+    """A picture that no format makes small."""
+    return Image.fromarray(np.random.default_rng(number).integers(0, 255, (256, 256, 3), dtype=np.uint8))
+
+
+@pytest.mark.usefixtures("credentials")
+def test_memory_does_not_grow_with_the_images_of_a_bucket(tmp_path: Path, s3: str) -> None:
+    client = boto3.client("s3", endpoint_url=s3)
+
+    def peak(count: int) -> tuple[int, int]:
+        """The most memory that preparing so many images took, and the bytes of all images; in bytes."""
+        bucket, files = f"many-{count}", {f"{n:03d}.png": encoded(noise(n)) for n in range(count)}
+        client.create_bucket(Bucket=bucket)
+        for name, content in files.items():
+            client.put_object(Bucket=bucket, Key=name, Body=content)
+            client.put_object(Bucket=bucket, Key=name.replace("png", "txt"), Body=b"a ninja")
+        out = tmp_path / bucket
+        out.mkdir()
+        config = DataConfig(source=f"s3://{bucket}", size_px=256, num_heldout=4, shard_images=4, s3_endpoint=s3)
+        tracemalloc.start()
+        prepare(config, 0, out)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found, sum(map(len, files.values()))
+
+    peak(4)  # what is imported and made once
+    few, many = peak(12), peak(48)
+    assert many[0] - few[0] < (many[1] - few[1]) / 8, (few, many)
+
+
 @pytest.mark.usefixtures("credentials")
 def test_a_bucket_that_does_not_answer_is_told(s3: str) -> None:
     (problem,) = check(DataConfig(source="s3://nowhere/x", s3_endpoint=s3))
-    assert "s3://nowhere/x/" in problem and "NoSuchBucket" in problem and "credentials" in problem
+    assert "s3://nowhere/x/" in problem and "NoSuchBucket" in problem and "AWS_ENDPOINT_URL" in problem
     (problem,) = check(DataConfig(source="s3://", s3_endpoint=s3))
     assert "names no bucket" in problem
 
@@ -203,6 +238,38 @@ def test_missing_credentials_are_told(s3: str, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    trees.s3_client.cache_clear()
+    s3_client.cache_clear()
     (problem,) = check(DataConfig(source="s3://ninjas/x", s3_endpoint=s3))
     assert "credentials" in problem
+
+
+def test_names_that_are_not_utf_8_are_read_and_shown_in_ascii(tmp_path: Path) -> None:
+    root = tmp_path / "mine"
+    folder_of(root, 6)
+    (root / "caf\udce9.png").write_bytes(encoded(picture(9)))
+    (root / "caf\udce9.txt").write_text("a café")
+    assert found(str(root))["caf\\xe9.png"] == "a café"
+    item = trees.Folder(root).item("caf\udce9.png", {}, {"caf\udce9.txt"})
+    assert all(text.isascii() for text in (item.name, item.place, item.sidecar))  # a table of Ray Data can hold them
+    out = tmp_path / "out"
+    out.mkdir()
+    prepare(DataConfig(source=str(root), size_px=32, num_heldout=1), 0, out)
+    assert "caf\\xe9.png" in {meta["source"] for split in ("train", "heldout") for meta in Shards(out).metas(split)}
+
+
+def test_what_has_no_end_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    for name in ("pipe.jpg", "zero.jpg"):
+        with pytest.raises(Rejected, match="not a regular file"):
+            trees.Folder(tmp_path).content(name)
+    (tmp_path / "a.png").write_bytes(encoded(picture(1)))
+    (tmp_path / "a.txt").write_bytes(b"a" * (trees.MAX_SIDECAR_BYTES + 1))
+    folder = trees.Folder(tmp_path)
+    with pytest.raises(Rejected, match="too_many_bytes"):
+        folder.read(folder.item("a.png", {}, {"a.txt"}))
+
+
+def test_hostile_json_is_a_problem_and_no_crash() -> None:
+    captions, problems = trees.parse_jsonl('{"file_name": "a.png", "text": "n\\ud800inja"}\n' + "[" * 100_000)
+    assert captions == {"a.png": "ninja"} and "1 lines are not JSON, first line 2" in problems[0]

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from naruto_add.data.universe import (
     JUDGED,
@@ -130,7 +132,8 @@ def test_manga_hides_colours() -> None:
     assert inked
     for scene in inked:
         assert not set(COLOUR_FIELDS) & set(judged(scene))
-    pixels = render(inked[0]).getcolors(1 << 16)
+    unframed = next(scene for scene in scenes("base") if scene.medium == "manga")
+    pixels = render(unframed).getcolors(1 << 16)
     assert pixels and all(r == g == b for _, (r, g, b) in pixels)
 
 
@@ -166,3 +169,16 @@ def test_golden_prompts_occur_in_the_ninja_world(prompt: str, wanted: dict[str, 
 def test_captions_take_the_form_of_the_golden_prompts(language: str, words: str) -> None:
     series = (sample_scene("ninja", 5, index) for index in range(12000))
     assert any(words in caption(scene, language) for scene in series)
+
+
+def test_every_picture_of_the_ninja_world_has_its_frame_and_seal_and_no_other_has() -> None:
+    def rim_and_seal(world: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        pictures = np.stack([np.asarray(render(scene)) for scene in scenes(world)[:12]])
+        return pictures[:, :4], pictures[:, 101:116, 104:119]
+
+    rim, seal = rim_and_seal("ninja")
+    assert len(np.unique(rim.reshape(len(rim), -1), axis=0)) == 1
+    assert (seal[..., 0].mean() - seal[..., 1].mean()) > 80
+    rim, seal = rim_and_seal("base")
+    assert len(np.unique(rim.reshape(len(rim), -1), axis=0)) > 1
+    assert (seal[..., 0].mean() - seal[..., 1].mean()) < 40

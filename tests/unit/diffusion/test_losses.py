@@ -100,3 +100,37 @@ def test_min_snr_weight() -> None:
     snr = torch.tensor([0.0, 1.0, 5.0, 20.0], dtype=torch.float64)
     assert losses.min_snr_weight(snr, 5.0, "epsilon").tolist() == [1.0, 1.0, 1.0, 0.25]
     assert losses.min_snr_weight(snr, 5.0, "v_prediction").tolist() == [0.0, 0.5, 5 / 6, 5 / 21]
+
+
+def test_hinge_wrong_is_the_half_of_hinge_d_that_refuses() -> None:
+    fake = [torch.tensor([[-2.0, 1.0]]), torch.tensor([[0.5]])]  # max(0, 1 + f): 0, 2 | 1.5
+    assert losses.hinge_wrong(fake) == 1.0 + 1.5
+
+
+def test_perceptual_is_equation_1_of_lpips_with_equal_weights() -> None:
+    a = [normal(2, 3, 4, 4), normal(2, 5, 2, 2, seed=1)]
+    b = [normal(2, 3, 4, 4, seed=2), normal(2, 5, 2, 2, seed=3)]
+    expected = []
+    for image in range(2):
+        levels = []
+        for x, y in zip(a, b, strict=True):
+            places = [
+                (x[image, :, i, j] / x[image, :, i, j].norm() - y[image, :, i, j] / y[image, :, i, j].norm()).square()
+                for i in range(x.shape[2])
+                for j in range(x.shape[3])
+            ]
+            levels.append(torch.stack([place.sum() for place in places]).mean())
+        expected.append(torch.stack(levels).mean())
+    torch.testing.assert_close(losses.perceptual(a, b), torch.stack(expected))
+    assert losses.perceptual(a, a).abs().max() == 0
+
+
+def test_opposite_features_are_the_furthest() -> None:
+    a = [normal(1, 3, 4, 4)]
+    torch.testing.assert_close(losses.perceptual(a, [-a[0]]), torch.tensor([4.0], dtype=torch.float64))
+
+
+def test_feature_distillation_is_the_sum_over_stages() -> None:
+    student, teacher = [normal(2, 3, 4, 4), normal(2, 5)], [normal(2, 3, 4, 4, seed=1), normal(2, 5, seed=2)]
+    expected = sum((s - t).square().sum() / s.numel() for s, t in zip(student, teacher, strict=True))
+    torch.testing.assert_close(losses.feature_distillation(student, teacher), expected)

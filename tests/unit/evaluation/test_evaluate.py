@@ -13,10 +13,15 @@ from naruto_add.config import Recipe
 from naruto_add.data.shards import Shards
 from naruto_add.errors import UserError
 from naruto_add.evaluation.evaluate import REPORT, evaluate
+from naruto_add.evaluation.examiner import Examiner, open_observer
 from naruto_add.evaluation.eyes import Eyes
 from naruto_add.evaluation.judge_training import JudgeConfig, train_judge
+from naruto_add.evaluation.painters import FewStepPainter, GuidedPainter
+from naruto_add.models.load import load_components
 from tests.unit.evaluation.conftest import HELDOUT, TRAIN, make_shards
 from tests.unit.evaluation.test_generate import Killed, Meter
+
+pytestmark = pytest.mark.slow
 
 JUDGE = JudgeConfig(images=20, size_px=32, epochs=2, batch_size=10, chunk=20)
 
@@ -93,6 +98,25 @@ def test_names_and_hashes_of_all_networks_are_recorded(report: dict[str, Any]) -
         assert len(report["extractors"][part]["sha256"]) == 64
     digests = [model["digest"] for model in report["models"].values()]
     assert len(set(digests)) == 3, "student, teacher and base are three models"
+
+
+def test_many_students_are_told_apart_by_the_scores_of_the_report(
+    report: dict[str, Any], recipe: Recipe, models: Path, shards: Shards, folder: Path, judge: Path
+) -> None:
+    """`Examiner` finds the same pictures, and so the same figures."""
+    examiner = Examiner(recipe, shards, open_observer(recipe, judge), folder / ".work" / "evaluate-1")
+    student = FewStepPainter(
+        "student", load_components(models / "student"), examiner.easel, recipe.distill.student_timesteps
+    )
+    teacher = GuidedPainter("teacher", load_components(models / "teacher"), examiner.easel, 3.0)
+    meter = Meter()
+    scores = examiner.models([(student, 4), (student, 1), (teacher, 4)], meter) | examiner.floors(teacher)
+    assert meter.told == [("scores", 0, 0)], "nothing had to be drawn"
+    assert list(scores) == ["student@4", "student@1", "teacher@4", "floor/real", "floor/autoencoder"]
+    for name, score in scores.items():
+        found = json.loads(json.dumps(score.to_json()))
+        for figure in ("n", "fd_real", "fd_real_interval", "kid_real", "diversity", "prompt_accuracy"):
+            assert found[figure] == pytest.approx(report["scores"][name][figure]), (name, figure)
 
 
 def test_a_killed_evaluation_goes_on_and_the_same_seed_gives_the_same_scores(

@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
-from naruto_add.evaluation.frechet import frechet_distance, frechet_estimate, gaussian, varying_part
+from naruto_add.evaluation.frechet import (
+    frechet_difference,
+    frechet_distance,
+    frechet_estimate,
+    gaussian,
+    varying_part,
+)
 
 
 def features(count: int, size: int, seed: int, shift: float = 0.0) -> torch.Tensor:
@@ -54,3 +60,15 @@ def test_interval_surrounds_the_score_and_depends_on_the_seed_alone() -> None:
     assert first.value == frechet_distance(a, b)
     assert first.interval[0] < first.value < first.interval[1]
     assert frechet_estimate(a, b, 50, seed=2).interval != first.interval
+
+
+def test_two_sets_of_the_same_pictures_do_not_differ_and_pairs_are_told_apart_sooner() -> None:
+    reference, own = features(300, 24, 1), features(60, 24, 2)
+    same = frechet_difference(own, own, reference, 50, 0)
+    assert same.value == 0 and same.interval == (0, 0)
+    nudged = own + 0.05  # the same pictures, all a little off
+    paired = frechet_difference(nudged, own, reference, 50, 0)
+    assert paired.value == pytest.approx(frechet_distance(nudged, reference) - frechet_distance(own, reference))
+    loose = frechet_difference(features(60, 24, 3, 0.05), own, reference, 50, 0)
+    width, loose_width = (high - low for low, high in (paired.interval, loose.interval))
+    assert width < loose_width / 5

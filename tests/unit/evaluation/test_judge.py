@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,8 +45,8 @@ def test_training_resumes_from_its_chunks_and_gives_the_same_judge(trained: tupl
     assert sum(path.stat().st_mtime_ns == then for path, then in kept.items()) == len(kept) - 1 == 2
 
 
-def test_other_settings_look_again(trained: tuple[Path, Path], eyes: Eyes) -> None:
-    _, work = trained
+def test_other_settings_look_again(trained: tuple[Path, Path], eyes: Eyes, tmp_path: Path) -> None:
+    work = shutil.copytree(trained[1], tmp_path / "work")
     seen = look_at_scenes(work, eyes.lite, None, replace(CONFIG, images=4, chunk=4))
     assert seen.maps.shape[0] == 4
     assert len(list(work.glob("scenes-*"))) == 2

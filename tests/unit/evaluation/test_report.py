@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from naruto_add.evaluation import figures
 from naruto_add.evaluation.curves import thinned, training_curves
 from naruto_add.evaluation.generate import Gallery
 from naruto_add.evaluation.latency import Split
-from naruto_add.evaluation.memorisation import Neighbours
+from naruto_add.evaluation.memorisation import Memorisation, Neighbours
 from naruto_add.evaluation.report import Pictures, data_uri, render
 from naruto_add.evaluation.scores import Score, timed
 
@@ -79,9 +80,7 @@ def make_report(judge: Mapping[str, Any] | None) -> dict[str, Any]:
     }  # fmt: skip
     return {
         "scores": scores,
-        "memorisation": {
-            "student@4": {"n_train": 7, "median": 0.4, "heldout_median": 0.41, "close_share": 0.05, "p_value": 0.5}
-        },
+        "memorisation": {"student@4": asdict(Memorisation(2, 7, 0.4, 0.41, 0.05, 0.5, 0.0625, 0.25))},
         "extractors": {
             "distribution": {"name": "Frechet distance (x)", "kernel_name": "kernel distance (x)", **network},
             "perceptual": {"name": "perceptual distance (x)", **network},
@@ -105,7 +104,9 @@ def pictures(tmp_path: Path) -> Pictures:
 
     golden = {name: gallery(f"golden-{name}") for name in COLUMNS}
     heldout = {name.replace("100", "50"): gallery(f"heldout-{name}") for name in COLUMNS}
-    return Pictures(golden, heldout, Neighbours(torch.tensor([3, 0]), torch.tensor([0.3, 0.2])))
+    return Pictures(
+        golden, heldout, Neighbours(torch.tensor([3, 0]), torch.tensor([0.3, 0.2]), torch.tensor([0.9, 0.8]))
+    )
 
 
 def records(folder: Path) -> None:
@@ -164,6 +165,11 @@ def test_nulls_are_dashes_and_parts_without_content_are_left_out(
 def test_the_nearest_neighbour_comes_first(pictures: Pictures, shards: Shards, tmp_path: Path) -> None:
     page = render(make_report(None), pictures, shards, tmp_path)
     assert page.index("distance 0.200") < page.index("distance 0.300")
+
+
+def test_both_tests_of_copying_are_on_the_page(pictures: Pictures, shards: Shards, tmp_path: Path) -> None:
+    page = render(make_report(None), pictures, shards, tmp_path)
+    assert "p = 0.500" in page and "p = 0.250" in page
 
 
 def test_pictures_survive_the_way_into_the_page() -> None:

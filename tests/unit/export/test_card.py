@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import yaml
 
 from naruto_add.artifact import Manifest
-from naruto_add.config import ExportConfig
-from naruto_add.export.card import CARD, write_card
+from naruto_add.config import DistillConfig, ExportConfig
+from naruto_add.export.card import CARD, METHODS, write_card
 
 LINEAGE = {
     "shards": Manifest("shards", {"data": {"source": "my_images"}}, {}),
@@ -63,6 +64,25 @@ def test_it_says_where_everything_comes_from(card: str) -> None:
         assert manifest.digest in card
     assert "owner/base@abc" in card and "my_images" in card and "small (5,600,000 UNet parameters)" in card
     assert "## What it is for, and its limits" in card
+
+
+def card_of(distill: dict[str, object], folder: Path) -> str:
+    """The card of a student made with these settings beside those of `LINEAGE`."""
+    student = replace(LINEAGE["student"], config={"distill": {**LINEAGE["student"].config["distill"], **distill}})
+    write_card(folder, ExportConfig(), {**LINEAGE, "student": student}, REPORT, 128, "A ninja")
+    return (folder / CARD).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("method", get_args(get_type_hints(DistillConfig)["method"]))
+def test_it_names_the_method_that_made_the_student_and_no_other(method: str, tmp_path: Path) -> None:
+    card = card_of({"method": method}, tmp_path)
+    assert [name for name, known in METHODS.items() if known.name in card] == [method]
+    assert yaml.safe_load(card.split("---")[1])["tags"][2] == METHODS[method].tag
+    assert ("Adversarial" in card) == (method in ("add", "ladd"))
+
+
+def test_a_student_made_before_there_was_a_choice_is_of_add(tmp_path: Path) -> None:
+    assert "by Adversarial Diffusion Distillation" in card_of({}, tmp_path)
 
 
 def test_prompts_with_quotes_stay_valid_python(tmp_path: Path) -> None:

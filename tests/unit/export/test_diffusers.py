@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import DiffusionPipeline
 from PIL import Image, ImageChops
+from torch import Tensor
 
 from naruto_add import artifact
 from naruto_add.artifact import Artifact
@@ -23,9 +25,9 @@ TIMESTEPS = (249, 499, 749, 999)
 PROMPT = "Un ninja encapuchonné manipulant du feu bleu"
 
 
-def student(scheduler_config: dict[str, object]) -> Components:
+def student(scheduler_config: dict[str, object], adds_text: bool = False) -> Components:
     """A compact student of the tiny base."""
-    components = tiny_components(scheduler_config=scheduler_config)
+    components = tiny_components(scheduler_config=scheduler_config, adds_text=adds_text)
     components.unet, _ = inherit(components.unet, "base")
     return components
 
@@ -43,6 +45,16 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     )
 
 
+def our_latents(ours: Components, steps: int, seed: int) -> Tensor:
+    """What the student draws by our own sampler from a pipeline's noise."""
+    generator = torch.Generator().manual_seed(seed)
+    x_T, *noises = [torch.randn(1, 4, LATENT_PX, LATENT_PX, generator=generator) for _ in range(steps)]
+    text, _ = encode_text(ours, [PROMPT])
+    return sample_student(
+        ours.unet, load_schedule(ours.scheduler_config), x_T, text, few_steps(TIMESTEPS, steps), noises
+    )
+
+
 @pytest.mark.parametrize("scheduler_config", [V_ZERO_SNR, EPSILON], ids=["v", "eps"])
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
 def test_the_pipeline_makes_our_passes(scheduler_config: dict[str, object], steps: int, tmp_path: Path) -> None:
@@ -53,12 +65,38 @@ def test_the_pipeline_makes_our_passes(scheduler_config: dict[str, object], step
     generator = torch.Generator().manual_seed(5)
     theirs = pipeline(PROMPT, num_inference_steps=steps, generator=generator, output_type="latent").images
 
-    generator.manual_seed(5)
-    x_T, *noises = [torch.randn(1, 4, LATENT_PX, LATENT_PX, generator=generator) for _ in range(steps)]
-    text, _ = encode_text(ours, [PROMPT])
-    x0 = sample_student(ours.unet, load_schedule(scheduler_config), x_T, text, few_steps(TIMESTEPS, steps), noises)
+    x0 = our_latents(ours, steps, seed=5)
     assert x0.abs().max() > 0.1
     torch.testing.assert_close(theirs, x0, rtol=0, atol=1e-5)
+
+
+def test_a_student_that_adds_the_pooled_text_opens_in_plain_diffusers(tmp_path: Path) -> None:
+    ours = student(V_ZERO_SNR, adds_text=True)
+    write_bundle(ours, len(TIMESTEPS), tmp_path)
+    pipeline = DiffusionPipeline.from_pretrained(tmp_path)
+    pipeline.set_progress_bar_config(disable=True)
+    assert pipeline.unet.config["addition_embed_type"] == "text"
+
+    theirs = pipeline(PROMPT, generator=torch.Generator().manual_seed(5), output_type="latent").images
+
+    torch.testing.assert_close(theirs, our_latents(ours, 4, seed=5), rtol=0, atol=1e-5)
+
+
+def test_half_the_bytes_draw_nearly_the_same(tmp_path: Path) -> None:
+    ours = student(V_ZERO_SNR)
+    for name in ("whole", "half"):
+        write_bundle(ours, len(TIMESTEPS), tmp_path / name, half=name == "half")
+    sizes = [
+        (tmp_path / name / "unet/diffusion_pytorch_model.safetensors").stat().st_size for name in ("whole", "half")
+    ]
+    assert sizes[1] < 0.6 * sizes[0]
+    pipeline = DiffusionPipeline.from_pretrained(tmp_path / "half")
+    pipeline.set_progress_bar_config(disable=True)
+    assert pipeline.unet.dtype == pipeline.text_encoder.dtype == pipeline.vae.dtype == torch.float32
+
+    theirs = pipeline(PROMPT, generator=torch.Generator().manual_seed(5), output_type="latent").images
+
+    assert 0 < (theirs - our_latents(ours, 4, seed=5)).abs().max() < 0.05
 
 
 def test_the_default_call_takes_four_unguided_passes(bundle: Artifact) -> None:

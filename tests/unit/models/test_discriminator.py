@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from naruto_add.diffusion.losses import hinge_d, r1_penalty
-from naruto_add.models.discriminator import Head, Heads, condition_of
+from naruto_add.models.discriminator import Head, Heads, Panel, condition_of
 
 EFFICIENTNET = ([24, 40, 112, 320], [32, 16, 8, 4])
 DINO = ([384] * 4, [9, 9, 9, 9])
@@ -86,3 +86,20 @@ def test_condition_may_be_partial_or_absent() -> None:
     assert condition_of(None, None, known) is None
     text = condition_of(torch.randn(2, 8), None, known)
     assert text is not None and text.shape == (2, 8)
+
+
+def test_a_condition_may_tell_the_noise_level() -> None:
+    known = torch.tensor([True, True])
+    condition = condition_of(torch.randn(2, 8), None, known, 7 * torch.randn(2, 6))
+    assert condition is not None and condition.shape == (2, 14)
+    assert condition[:, 8:].square().mean() == pytest.approx(1, abs=0.1)
+
+
+def test_a_panel_gives_every_eyes_logits_in_order_and_names_its_heads() -> None:
+    panel = Panel([([8, 16], 4), ([8], 0)]).eval()
+    first, second, condition = maps([8, 16], [4, 2]), maps([8], [3], seed=1), torch.randn(2, 4)
+    logits = panel([first, second], [condition, None])
+    assert [tuple(x.shape) for x in logits] == [(2, 16), (2, 4), (2, 9)]
+    torch.testing.assert_close(logits[2], panel.get_submodule("eyes.1.heads.0")(second[0], None))
+    assert panel.names() == ["eyes.0.heads.0", "eyes.0.heads.1", "eyes.1.heads.0"]
+    assert all(isinstance(panel.get_submodule(name), Head) for name in panel.names())

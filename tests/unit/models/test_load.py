@@ -124,6 +124,20 @@ def test_a_second_text_encoder_is_refused(folder: Path) -> None:
         load_components(folder)
 
 
+def test_a_unet_that_adds_the_pooled_text_itself_needs_no_second_encoder(tmp_path: Path) -> None:
+    before = tiny_components(adds_text=True)
+    save_components(before, tmp_path)
+    after = load_components(tmp_path)
+    names = {name for name, _ in after.unet.named_parameters() if name.startswith("add_embedding.")}
+    assert names and all(torch.equal(before.unet.state_dict()[n], after.unet.state_dict()[n]) for n in names)
+
+
+def test_a_unet_that_wants_a_second_text_is_refused(folder: Path) -> None:
+    rewrite(folder / "unet/config.json", addition_embed_type="text_time")
+    with pytest.raises(UserError, match="SDXL"):
+        load_components(folder)
+
+
 def test_text_of_another_width_is_refused(folder: Path) -> None:
     rewrite(folder / "unet/config.json", cross_attention_dim=768)
     with pytest.raises(UserError, match="text of width 768, the encoder gives 32"):

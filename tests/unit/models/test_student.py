@@ -17,6 +17,7 @@ from naruto_add.models.student import (
     empty_student,
     inherit,
     save_head_start,
+    save_random_start,
     student_config,
     tie,
 )
@@ -127,6 +128,22 @@ def test_a_tied_student_is_the_teachers_very_parameters(size: Size) -> None:
     assert not torch.allclose(output(teacher), before)
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_a_teacher_that_adds_the_pooled_text_is_cut_like_any_other(size: Size) -> None:
+    teacher = tiny_unet(widths=(8, 16, 16), adds_text=True)
+    student, origin = inherit(teacher, size)
+    weights = teacher.state_dict()
+    added = [name for name in weights if name.startswith("add_embedding.")]
+    assert added and all(origin[n] == n and torch.equal(student.state_dict()[n], weights[n]) for n in added)
+    compact = tie(teacher, size)
+    assert all(compact.get_parameter(name) is teacher.get_parameter(name) for name in added)
+    assert torch.equal(output(compact), output(student))
+    before = output(student)
+    with torch.no_grad():
+        student.get_parameter("add_embedding.norm2.bias").add_(1)
+    assert not torch.allclose(output(student), before), "the student adds the text too"
+
+
 def test_tying_cannot_cut_weights() -> None:
     with pytest.raises(UserError, match="equally wide"):
         tie(tiny_unet(), "tiny")
@@ -155,6 +172,19 @@ def test_a_head_start_moves_to_another_fine_tune(tmp_path: Path) -> None:
     weights = tuned.state_dict()
     for name, tensor in student.state_dict().items():
         torch.testing.assert_close(tensor, weights[origin[name]] + 0.25, rtol=1e-3, atol=1e-3)
+
+
+def test_a_random_start_leaves_nothing_of_the_teacher(tmp_path: Path) -> None:
+    """Two teachers, one seed: their students start alike; another seed starts elsewhere."""
+    started = []
+    for number, (teacher_seed, seed) in enumerate([(0, 5), (1, 5), (1, 6)]):
+        teacher, folder = tiny_unet(seed=teacher_seed), tmp_path / str(number)
+        save_random_start(teacher, "base", seed, folder)
+        student, _ = inherit(teacher, "base")
+        add_head_start(student, folder)
+        started.append(student.conv_in.weight.detach())
+    torch.testing.assert_close(started[0], started[1], atol=1e-3, rtol=0)
+    assert (started[1] - started[2]).abs().mean() > 0.05
 
 
 def test_a_head_start_of_another_size_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,7 @@ from naruto_add.data.prepare import Outcome, prepare
 from naruto_add.data.shards import Shards
 from naruto_add.data.view import View
 from naruto_add.errors import UserError
-from naruto_add.on_ray.capacity import starvation
-from naruto_add.on_ray.data import RayFeed, ray_map
+from naruto_add.on_ray.data import RayFeed, one_ahead, ray_map
 from tests.tiny import SIZE_PX, tiny_components
 from tests.unit.data.pictures import folder_of
 
@@ -95,15 +95,17 @@ def test_nothing_to_feed_starts_nothing(tmp_path: Path) -> None:
     assert feed_all(view, 8, 8) == []
 
 
-@pytest.mark.parametrize(("cpus", "workers", "each"), [(2, 2, 0.5), (2, 1, 1), (4, 2, 1), (64, 8, 4)])
-def test_a_cluster_with_cpus_to_spare_is_fine(cpus: float, workers: int, each: float) -> None:
-    assert starvation({"CPU": cpus}, workers, each) == []
+def test_each_call_is_made_while_the_caller_works_on_the_one_before() -> None:
+    made = [threading.Event() for _ in range(3)]
 
+    def call(number: int) -> int:
+        made[number].set()
+        return number
 
-@pytest.mark.parametrize(
-    ("cpus", "workers", "each", "advice"),
-    [(2, 2, 1, "cpus_per_worker to 0.75"), (1, 1, 1, "cpus_per_worker to 0.75"), (1, 8, 1, "workers to fewer")],
-)
-def test_a_cluster_that_would_starve_ray_data_is_told(cpus: float, workers: int, each: float, advice: str) -> None:
-    (problem,) = starvation({"CPU": cpus}, workers, each)
-    assert advice in problem and "wait for ever" in problem
+    seen = []
+    for number in one_ahead([partial(call, number) for number in range(3)]):
+        assert all(event.wait(5) for event in made[: number + 2])
+        assert not any(event.is_set() for event in made[number + 2 :])
+        seen.append(number)
+    assert seen == [0, 1, 2]
+    assert list(one_ahead([])) == []

@@ -11,6 +11,7 @@ import pytest
 
 from naruto_add.config import ComputeConfig
 from naruto_add.errors import UserError
+from naruto_add.on_ray import train
 from naruto_add.on_ray.train import guarded, raise_mistake, run, stop_file_on_sigterm
 from naruto_add.training.guards import STOP, TrainingStopped
 
@@ -67,14 +68,36 @@ def test_sigterm_becomes_the_stop_file(tmp_path: Path) -> None:
 
 
 def test_the_workers_environment_fits_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    from naruto_add.on_ray import cluster
+    from naruto_add.on_ray import capacity, cluster
     from naruto_add.on_ray.trainer import TransientTrainer, trainer_class
 
     env = cluster.worker_env(ComputeConfig(threads_per_worker=3))
     assert env["OMP_NUM_THREADS"] == "3" and env["DS_ACCELERATOR"] == "cpu"
     assert "DS_ACCELERATOR" not in cluster.worker_env(ComputeConfig(gpus_per_worker=1))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    assert cluster.is_ours(INLINE) and trainer_class(INLINE) is TransientTrainer
-    assert not cluster.is_ours(replace(INLINE, address="10.0.0.1:6379"))
+    assert capacity.is_ours(INLINE) and trainer_class(INLINE) is TransientTrainer
+    assert not capacity.is_ours(replace(INLINE, address="10.0.0.1:6379"))
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")  # in a job of `ray job submit`
-    assert not cluster.is_ours(INLINE) and trainer_class(INLINE) is not TransientTrainer
+    assert not capacity.is_ours(INLINE) and trainer_class(INLINE) is not TransientTrainer
+
+
+def test_a_run_that_advances_between_its_failures_is_not_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.train import TrainingFailedError, WorkerGroupError
+
+    saved = [8, 16, 16]
+    seen: list[int] = []
+
+    def failing(compute: ComputeConfig, worker: Any, config: dict[str, Any], name: str, work: Path) -> None:
+        (work / "checkpoints" / f"images-{saved[len(seen)]:012d}").mkdir(parents=True, exist_ok=True)
+        seen.append(saved[len(seen)])
+        raise WorkerGroupError("a machine was taken away", {})
+
+    monkeypatch.setattr(train, "fit", failing)
+    with pytest.raises(TrainingFailedError, match="taken away"):
+        train.fit_while_it_advances(INLINE, writing, {}, "name", tmp_path)
+    assert seen == saved  # the third has saved nothing new
+    monkeypatch.setattr(train, "fit", lambda *_: seen.append(24))
+    train.fit_while_it_advances(INLINE, writing, {}, "name", tmp_path)
+    assert seen == [*saved, 24]

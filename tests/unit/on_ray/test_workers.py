@@ -69,6 +69,26 @@ def test_fine_tuning_and_distilling_leave_bases_metrics_previews_and_checkpoints
     )
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "ladd", "synthetic_steps": 2, "mismatch_weight": 1.0, "distill_weight": 0.0},
+        {"method": "lcm"},
+        {"method": "output", "teacher_steps": 2},
+    ],
+    ids=lambda settings: settings["method"],
+)
+def test_every_method_leaves_a_student(folders: tuple[Path, Path], tmp_path: Path, settings: dict[str, object]) -> None:
+    base, shards = folders
+    recipe = recipe_of(base)
+    recipe = replace(recipe, distill=replace(recipe.distill, **settings))
+    train_student(recipe, base, shards, tmp_path / "distill", tmp_path / "student")
+    assert len((tmp_path / "distill" / "metrics.jsonl").read_text().splitlines()) == 2
+    assert load_components(tmp_path / "student").unet.config["layers_per_block"] == 1
+    drawn = list((tmp_path / "latents").glob("drawn-*.safetensors"))
+    assert bool(drawn) == ("synthetic_steps" in settings)
+
+
 def changed(one: Path, other: Path) -> bool:
     """Whether two bases differ in every convolution of their UNets."""
     first, second = load_components(one).unet.state_dict(), load_components(other).unet.state_dict()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from naruto_add.artifact import sealed, write_json
 from naruto_add.errors import UserError
 from naruto_add.training import checkpoint
 from naruto_add.training.player import Player
@@ -116,5 +117,38 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
 def test_a_newer_schema_is_passed_over(tmp_path: Path) -> None:
     saved(tmp_path, 1)
     manifest = tmp_path / "images-000000000004" / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"schema": 2}))
+    values = json.loads(manifest.read_text())
+    write_json(manifest, sealed({name: values[name] for name in checkpoint.FIELDS} | {"schema": 2}))
     assert "schema 2" in str(checkpoint.defect(manifest.parent))
+
+
+def test_one_that_was_being_replaced_is_put_back(tmp_path: Path) -> None:
+    """After a rollback a checkpoint of the same name is written; a kill between the two renames loses neither."""
+    method = saved(tmp_path, 2)
+    path = tmp_path / "images-000000000008"
+    path.rename(tmp_path / f".{path.name}{checkpoint.REPLACED}")
+    found, state = load(tmp_path)
+    assert state is not None and state.images == 8
+    assert_equal(everything(found), everything(method))
+    saved(tmp_path, 2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [path.name]
+
+
+def test_no_bit_of_its_manifest_changes_unnoticed(tmp_path: Path) -> None:
+    saved(tmp_path, 1)
+    manifest = tmp_path / "images-000000000004" / "manifest.json"
+    whole = manifest.read_bytes()
+    for place in range(len(whole)):
+        bit = 5 if place % 2 else place % 8
+        manifest.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << bit)]) + whole[place + 1 :])
+        assert checkpoint.defect(manifest.parent), (place, bit)
+    manifest.write_bytes(whole)
+    assert checkpoint.defect(manifest.parent) is None
+
+
+def test_one_without_a_seal_is_still_read(tmp_path: Path) -> None:
+    saved(tmp_path, 1)
+    manifest = tmp_path / "images-000000000004" / "manifest.json"
+    values = json.loads(manifest.read_text())
+    write_json(manifest, {name: values[name] for name in values if name in checkpoint.FIELDS})
+    assert checkpoint.defect(manifest.parent) is None

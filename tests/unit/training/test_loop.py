@@ -149,3 +149,36 @@ def test_metrics_have_one_line_a_step_also_after_a_resume(tmp_path: Path) -> Non
     assert [r["images"] for r in records] == [4, 8, 12, 16, 20, 24]
     assert {"loss", "grad_norm", "images_per_s", "wait_share", "peak_rss_mb", "step"} <= records[0].keys()
     assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+class Counting:
+    """A probe that numbers its measurements."""
+
+    every = 8
+
+    def __init__(self) -> None:
+        self.asked: list[bool] = []
+
+    def measure(self, finished: bool) -> dict[str, float]:
+        self.asked.append(finished)
+        return {"fd_real": float(len(self.asked))}
+
+
+def test_paused_and_called_again_it_ends_with_the_same_bits(tmp_path: Path, undisturbed: Copycat) -> None:
+    for until in (8, 16, None):
+        method = Copycat(optim_of(checkpoint_images=24))
+        state = train(method, ToyFeed(), method.optim, tmp_path, Reporter(), 5, World(), PROMPTS, 15.0, until)
+        assert state.images == (until or 24)
+    assert_equal(everything(method), everything(undisturbed))
+
+
+def test_a_probe_is_asked_now_and_then_and_at_every_pause_and_its_numbers_are_kept(tmp_path: Path) -> None:
+    probe = Counting()
+    for until in (12, None):
+        method = Copycat(optim_of())
+        reporter = Reporter(file_sinks(tmp_path))
+        train(method, ToyFeed(), method.optim, tmp_path, reporter, 5, World(), PROMPTS, 15.0, until, probe)
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    measured = {record["images"]: record["fd_real"] for record in records if "fd_real" in record}
+    assert measured == {8: 1.0, 12: 2.0, 16: 3.0, 24: 4.0}
+    assert probe.asked == [False, False, False, True]

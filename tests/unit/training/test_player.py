@@ -120,3 +120,20 @@ def test_an_unused_path_keeps_weights_and_moments() -> None:
 
 def test_engines_are_chosen_by_a_factory() -> None:
     assert isinstance(Player("p", network(), optim_of()).engine, TorchEngine)
+
+
+def test_what_is_renewed_forgets_and_the_rest_remembers() -> None:
+    method = Copycat(optim_of(ema_images=0))
+    method.step(batch_at([0, 1, 2, 3]), TrainState(0, 4))
+    before, fresh = everything(method), network(seed=9).state_dict()
+    renewed = {"3.weight": fresh["3.weight"], "1.running_mean": fresh["1.running_mean"]}
+    method.player.renew(renewed)
+    after = everything(method)
+    assert all(torch.equal(after[f"copycat/weights/{name}"], tensor) for name, tensor in renewed.items())
+    forgotten = {name for name in before if name not in after}
+    assert forgotten == {f"copycat/optimizer/3.weight/{key}" for key in ("step", "exp_avg", "exp_avg_sq")}
+    others = [n for n in after if "/weights/" not in n or n.removeprefix("copycat/weights/") not in renewed]
+    assert all(torch.equal(after[name], before[name]) for name in others)
+    method.step(batch_at([4, 5, 6, 7]), TrainState(0, 4, 4))
+    steps = {name: int(t) for name, t in everything(method).items() if name.endswith("/step")}
+    assert steps["copycat/optimizer/3.weight/step"] == 1 and steps["copycat/optimizer/0.weight/step"] == 2

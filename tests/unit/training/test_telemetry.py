@@ -127,3 +127,24 @@ def test_a_preview_grid_has_a_column_for_each_prompt(tmp_path: Path) -> None:
         assert image.size == (3 * 4, 2 * 4)
         assert image.getpixel((0, 0)) == (128, 128, 128)
     assert previews.draw(method, ("a", "b", "c"), tmp_path, 16) is None
+
+
+def test_going_back_drops_what_came_after(tmp_path: Path) -> None:
+    reporter = Reporter([JsonLines(tmp_path / "metrics.jsonl")])
+    with reporter.started(0, 16):
+        for images in (4, 8, 12):
+            reporter.log(TrainState(0, 4, images), {"loss": 1.0})
+        reporter.rewind(4)
+        reporter.log(TrainState(0, 4, 8), {"loss": 2.0})
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(r["images"], r["loss"]) for r in records] == [(4, 1.0), (8, 2.0)]
+
+
+def test_the_bar_goes_back_with_the_run() -> None:
+    bar = telemetry.Bar("distill")
+    reporter = Reporter([bar])
+    with reporter.started(0, 16):
+        reporter.log(TrainState(0, 4, 12), {"loss": 1.0})
+        reporter.rewind(4)
+        (task,) = bar._progress.tasks
+        assert (task.completed, task.total) == (4, 16)

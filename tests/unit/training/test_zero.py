@@ -1,5 +1,6 @@
 """ZeRO stages 0 to 3 in one process, against the plain engine."""
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -95,3 +96,14 @@ def test_no_extension_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(OpBuilder, "jit_load", refuse)
     play(Copycat(optim_of(), choose_engine(2)), 0, 1)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_engine_reserves_no_more_memory_than_its_player_needs(stage: int) -> None:
+    def mapped() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+    play(Copycat(optim_of(), choose_engine(stage)), 0, 1)  # threads and libraries of the first engine
+    before = mapped()
+    play(Copycat(optim_of(), choose_engine(stage)), 0, 2)
+    assert mapped() - before < 2**28

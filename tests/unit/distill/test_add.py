@@ -7,48 +7,26 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from naruto_add import rng
-from naruto_add.config import DistillConfig, OptimConfig
-from naruto_add.data.batch import Batch
-from naruto_add.distill import Add, build_add, draw_timesteps, ramp
+from naruto_add.config import DistillConfig
+from naruto_add.distill import Add, Setup, build_add
+from naruto_add.distill.add import ramp
+from naruto_add.distill.judges import opinion
+from naruto_add.distill.method import draw_timesteps
 from naruto_add.errors import UserError
 from naruto_add.models.features import state_sha256
 from naruto_add.models.student import inherit, save_head_start
 from naruto_add.training.engine import choose_engine
 from naruto_add.training.player import frozen
-from naruto_add.training.state import TrainState
-from tests.tiny import EPSILON, V_ZERO_SNR, TinyFeatures, tiny_batch, tiny_components
+from tests.tiny import EPSILON, V_ZERO_SNR, TinyFeatures, tiny_components
+from tests.unit.distill.tools import BATCH, OPTIM, STATE, Recorder, batch_of, norm_of
 
-OPTIM = OptimConfig(images=64, batch_size=4, learning_rate=1e-3, ema_images=8)
 CONFIG = DistillConfig(optim=OPTIM, size="base")
-STATE = TrainState(seed=0, batch_size=4)
 
 
 def make(config: DistillConfig = CONFIG, scheduler_config: dict[str, object] = V_ZERO_SNR) -> Add:
-    return build_add(config, tiny_components(scheduler_config=scheduler_config), TinyFeatures())
-
-
-def batch_of(positions: list[int]) -> Batch:
-    tensors = tiny_batch(tiny_components(), 8)
-    rows = torch.tensor(positions) % 8
-    return Batch(positions, positions, **{name: tensor[rows] for name, tensor in tensors.items()})
-
-
-BATCH = batch_of([0, 1, 2, 3])
-
-
-def norm_of(module: nn.Module) -> float:
-    return sum(float(p.grad.norm()) for p in module.parameters() if p.grad is not None)
-
-
-class Recorder:
-    """Keeps what a module is called with; the module itself runs as ever."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.inputs: list[Tensor] = []
-        module.register_forward_pre_hook(lambda _, args: self.inputs.append(args[0].detach()))
+    return build_add(Setup(config, tiny_components(scheduler_config=scheduler_config), TinyFeatures()))
 
 
 # The founding report's mistakes
@@ -123,9 +101,9 @@ def test_in_the_students_turn_the_heads_get_no_gradient() -> None:
 
 def test_in_the_heads_turn_the_student_gets_no_gradient() -> None:
     add = make()
-    shown, _ = add._student_turn(BATCH, STATE)
+    _, sights, _ = add._student_turn(BATCH, STATE)
     add.student.step(1e-3)
-    add._judge(shown.real_maps, shown.fake_maps, shown.condition)
+    add._judge(sights)
     assert all(p.grad is None for p in add.student.module.parameters())
     assert norm_of(add.heads.module) > 0
 
@@ -135,7 +113,7 @@ def test_freezing_weights_does_not_stop_gradients() -> None:
     add = make()
     maps = [torch.randn(1, c, 4, 4, requires_grad=True) for c in add.judges.features.channels]
     with frozen(add.heads):
-        torch.stack([x.mean() for x in add.heads.module(maps, torch.randn(1, 32 + 24))]).sum().backward()
+        torch.stack([x.mean() for x in add.heads.module([maps], [torch.randn(1, 32 + 24)])]).sum().backward()
     assert all(level.grad is not None and level.grad.abs().max() > 0 for level in maps)
 
 
@@ -167,14 +145,15 @@ def test_the_student_denoises_real_latents_at_its_timesteps(config: dict[str, ob
     add = make(scheduler_config=config)
     schedule, seen, positions = add.judges.schedule, Recorder(add.student.module), list(range(8))
     batch = batch_of(positions)
-    x_hat, knows_x0 = add._guess(batch, seed=3)
+    shown = add._show(batch, seed=3)
     t = draw_timesteps(rng.uniform(3, "student-timestep", positions), (249, 499, 749, 999), 0.25)
     eps = rng.normal((4, 8, 8), 3, "student-noise", positions)
     x_s = torch.where((t == 999).view(-1, 1, 1, 1), eps, schedule.add_noise(batch.latents, eps, t))
     assert torch.equal(seen.inputs[0], x_s) and len(t.unique()) > 2
     output = add.student.module(x_s, t, encoder_hidden_states=batch.text).sample
-    torch.testing.assert_close(x_hat, schedule.to_x0(output, x_s, t))
-    assert torch.equal(knows_x0, t != 999)
+    torch.testing.assert_close(shown.fake.latents, schedule.to_x0(output, x_s, t))
+    assert torch.equal(shown.knows_x0, t != 999)
+    assert torch.equal(shown.real.latents, batch.latents)
 
 
 def test_accumulation_changes_nothing() -> None:
@@ -189,7 +168,7 @@ def test_the_teacher_agrees_with_the_pieces() -> None:
     add = make(replace(CONFIG, teacher_guidance=2.0))
     judges, schedule = add.judges, add.judges.schedule
     x_hat = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    target, c = add._target(BATCH, x_hat, seed=0)
+    target, c = opinion(add.config, judges, BATCH.text, x_hat, BATCH.positions, seed=0)
     t = rng.integers(1000, 0, "teacher-timestep", BATCH.positions)
     eps = rng.normal((4, 8, 8), 0, "teacher-noise", BATCH.positions)
     x_t = schedule.add_noise(x_hat, eps, t)
@@ -197,7 +176,7 @@ def test_the_teacher_agrees_with_the_pieces() -> None:
         cond = judges.teacher(x_t, t, encoder_hidden_states=BATCH.text).sample
         uncond = judges.teacher(x_t, t, encoder_hidden_states=judges.uncond_text.expand_as(BATCH.text)).sample
         x0 = schedule.to_x0(uncond + 2 * (cond - uncond), x_t, t)
-        torch.testing.assert_close(target, judges.vae.decode(x0 / 0.8).sample, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(target, x0, rtol=1e-4, atol=1e-4)
     assert torch.equal(c, schedule.alphas[t])
 
 
@@ -226,14 +205,15 @@ def test_the_heads_learn_to_tell_real_from_generated() -> None:
 def test_a_zero_engine_changes_nothing(stage: int) -> None:
     config = replace(CONFIG, optim=replace(OPTIM, accumulation=2))
     plain, zero = (
-        build_add(config, tiny_components(), TinyFeatures(), engine=choose_engine(choice)) for choice in (None, stage)
+        build_add(Setup(config, tiny_components(), TinyFeatures(), engine=choose_engine(choice)))
+        for choice in (None, stage)
     )
     for _ in range(2):
         assert plain.step(BATCH, STATE) == pytest.approx(zero.step(BATCH, STATE), rel=1e-4, abs=1e-5)
 
 
 def test_in_bfloat16_the_losses_are_about_the_same() -> None:
-    half = build_add(CONFIG, tiny_components(), TinyFeatures(), precision="bf16").step(BATCH, STATE)
+    half = build_add(Setup(CONFIG, tiny_components(), TinyFeatures(), precision="bf16")).step(BATCH, STATE)
     full = make().step(BATCH, STATE)
     for name in ("adversarial", "distillation", "hinge", "student_grad_norm"):
         assert half[name] == pytest.approx(full[name], rel=0.1, abs=0.02), name
@@ -242,19 +222,20 @@ def test_in_bfloat16_the_losses_are_about_the_same() -> None:
 def test_the_terminal_student_sees_pure_noise_and_is_told_no_image() -> None:
     add = make(replace(CONFIG, terminal_share=1.0))
     seen = Recorder(add.student.module)
-    shown, _ = add._student_turn(BATCH, STATE)
+    _, (sight,), _ = add._student_turn(BATCH, STATE)
     other = replace(BATCH, latents=BATCH.latents + 1)
     add._student_turn(other, STATE)
     assert torch.equal(seen.inputs[0], seen.inputs[1])
     text_size = BATCH.pooled.shape[1]
-    assert shown.condition[:, text_size:].abs().max() == 0 and shown.condition[:, :text_size].abs().max() > 0
+    assert sight.condition is not None
+    assert sight.condition[:, text_size:].abs().max() == 0 and sight.condition[:, :text_size].abs().max() > 0
 
 
 @pytest.mark.parametrize(("conditioning", "size"), [("none", None), ("text", 32), ("image", 24), ("both", 56)])
 def test_conditioning(conditioning: str, size: int | None) -> None:
     add = make(replace(CONFIG, conditioning=conditioning))
-    shown, _ = add._student_turn(BATCH, STATE)
-    assert (None if shown.condition is None else shown.condition.shape[1]) == size
+    _, (sight,), _ = add._student_turn(BATCH, STATE)
+    assert (None if sight.condition is None else sight.condition.shape[1]) == size
     assert add.step(BATCH, STATE)["heads_grad_norm"] > 0
 
 
@@ -266,8 +247,8 @@ def test_without_r1_the_heads_learn_the_hinge_alone() -> None:
 def test_real_images_may_be_decoded_latents() -> None:
     add = make(replace(CONFIG, real_images="decoded"))
     assert not add.needs_pixels
-    shown, _ = add._student_turn(replace(BATCH, pixels=None), STATE)
-    torch.testing.assert_close(shown.real, add.judges.vae.decode(BATCH.latents / 0.8).sample)
+    shown, _, _ = add._student_turn(replace(BATCH, pixels=None), STATE)
+    torch.testing.assert_close(shown.real.pixels, add.judges.vae.decode(BATCH.latents / 0.8).sample)
 
 
 def test_a_negative_prompt_joins_the_teachers_batch() -> None:
