@@ -7,10 +7,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format lock
+.PHONY: help install demo bench test test-long lint format lock
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP)  ## virtual environment with exact versions, nothing else
 
@@ -25,8 +25,15 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)  ## the whole pipeline on the built-in data, about 15 minutes on 2 cores; RUN=runs/demo
 	$(BIN)/naruto-add run --recipe mini --run $(RUN)
 
+bench: $(STAMP)  ## speed of training and drawing beside their peers, on a quiet machine; writes runs/bench
+	$(BIN)/python -m jobs.bench
+
 test: lint  ## lint, types, import rules and all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not ray and not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "(ray or alone) and not long"
+
+test-long: $(STAMP)  ## what takes minutes more: every stage as a job on a cluster of three nodes
+	$(BIN)/python -m pytest -m long
 
 lint: $(STAMP)  ## lint, types and import rules
 	$(BIN)/ruff check .

@@ -34,6 +34,13 @@ class Done(NamedTuple):
     stderr: str
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, or one process would still be at them when the other has done all the rest."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 def here(capsys: pytest.CaptureFixture[str]) -> Callable[[Sequence[str | Path]], Done]:
     """Run the command line in this process, which spares the seconds that a new one needs to import everything."""

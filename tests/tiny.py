@@ -41,8 +41,13 @@ EPSILON = {**V_ZERO_SNR, "prediction_type": "epsilon", "rescale_betas_zero_snr":
 """The schedule of Stable Diffusion 1.5."""
 
 
-def tiny_unet(latent_channels: int = 4, widths: tuple[int, ...] = (8, 16, 24), seed: int = 0) -> UNet2DConditionModel:
-    """A UNet of three stages, two layers per block, some 0.3 M parameters, random weights."""
+def tiny_unet(
+    latent_channels: int = 4, widths: tuple[int, ...] = (8, 16, 24), seed: int = 0, adds_text: bool = False
+) -> UNet2DConditionModel:
+    """A UNet of three stages, two layers per block, some 0.3 M parameters, random weights.
+
+    `adds_text`: the text, pooled by the UNet itself, is added to the timestep's embedding.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         unet = UNet2DConditionModel(
@@ -56,6 +61,8 @@ def tiny_unet(latent_channels: int = 4, widths: tuple[int, ...] = (8, 16, 24), s
             norm_num_groups=8,
             attention_head_dim=8,
             cross_attention_dim=TEXT_DIM,
+            addition_embed_type="text" if adds_text else None,
+            addition_embed_type_num_heads=4,
             use_linear_projection=True,
         )
     return unet.eval()
@@ -107,11 +114,12 @@ def tiny_components(
     latent_channels: int = 4,
     scheduler_config: dict[str, object] = V_ZERO_SNR,
     widths: tuple[int, ...] = (8, 16, 24),
+    adds_text: bool = False,
 ) -> Components:
     """A whole tiny text-to-image base; equal arguments give equal weights."""
     tokenizer = tiny_tokenizer()
     return Components(
-        unet=tiny_unet(latent_channels, widths),
+        unet=tiny_unet(latent_channels, widths, adds_text=adds_text),
         vae=tiny_vae(latent_channels),
         text_encoder=tiny_text_encoder(tokenizer),
         tokenizer=tokenizer,

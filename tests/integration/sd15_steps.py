@@ -6,6 +6,7 @@ CPU instead of bf16 on GPUs, two images instead of 64 and 128, and DINOv2's arch
 
 from __future__ import annotations
 
+import gc
 import json
 import resource
 import sys
@@ -22,7 +23,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from naruto_add.config import Recipe
 from naruto_add.data.batch import Batch
-from naruto_add.distill import build_add
+from naruto_add.distill import Setup, build_add
 from naruto_add.finetune import build_finetune
 from naruto_add.models.features import FeatureNet, load_features
 from naruto_add.models.load import Components, encode_images, encode_text
@@ -130,7 +131,8 @@ def main() -> None:
     del names
     teacher, found["teacher_moved"] = finetuned(recipe, base, images)
     del base
-    method = build_add(recipe.distill, teacher, dinov2(), recipe.seed)
+    gc.collect()  # of the optimizer, which in the pipeline ends with its stage's process
+    method = build_add(Setup(recipe.distill, teacher, dinov2(), recipe.seed))
     players = {"student": method.student.module, "heads": method.heads.module, "judge": teacher.unet}
     before = {name: sample(module) for name, module in players.items()}
     method.step(images, TrainState(recipe.seed, BATCH))

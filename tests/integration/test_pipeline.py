@@ -18,6 +18,8 @@ from naruto_add import artifact
 from naruto_add.models.load import load_components
 from tests.conftest import REPOSITORY, Done
 
+pytestmark = pytest.mark.slow
+
 Here = Callable[[Sequence[str | Path]], Done]
 KINDS = ("shards", "teacher", "student", "report", "bundle")
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
@@ -70,6 +72,15 @@ def test_the_report_has_all_rows_and_null_for_what_does_not_apply(tiny_run: Path
     assert all(entry is None or len(entry["sha256"]) == 64 for entry in report["extractors"].values())
 
 
+def test_every_training_leaves_a_profile(tiny_run: Path) -> None:
+    profiles = [json.loads(path.read_text()) for path in sorted(tiny_run.glob(".work/*/profile.json"))]
+    parts = [set(profile["seconds"]) for profile in profiles]
+    always = {"loading models", "encoding images", "building players", "data", "optimizer", "rest", "saving"}
+    assert always | {"student", "teacher", "decode", "features", "heads"} <= parts[0]
+    assert always | {"teacher"} <= parts[1] and "heads" not in parts[1]
+    assert all(min(profile["seconds"].values()) >= 0 for profile in profiles)
+
+
 def test_a_second_run_skips_everything_without_torch(tiny_run: Path, tiny_words: list[str]) -> None:
     code = f"""
 import sys
@@ -89,7 +100,10 @@ def test_pace_and_place_do_not_invalidate_but_settings_do(
     tiny_run: Path, tiny_words: list[str], tmp_path: Path, here: Here
 ) -> None:
     run = copied(tiny_run, tmp_path)
-    pace = ["--teacher.optim.checkpoint-images", "8", "--distill.collapse-gap", "9", "--evaluate.batch-size", "2"]
+    pace = [
+        *("--teacher.optim.checkpoint-images", "8", "--distill.optim.preview-images", "8"),
+        *("--evaluate.batch-size", "2"),
+    ]
     assert set(statuses(here(["run", *tiny_words, *pace, "--run", run]).stdout).values()) == {"current"}
 
     done = here(["run", *tiny_words, "--export.title", "Another", "--run", run])
@@ -106,7 +120,8 @@ def test_interrupted_and_killed_it_goes_on_and_ends_with_the_same_weights(
     run = tmp_path / "run"
     command = [sys.executable, "-m", "naruto_add", "run", *tiny_words, "--run", str(run)]
 
-    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    minding = ["env", "--default-signal=INT", *command]  # a shell may have told these tests to ignore it
+    process = subprocess.Popen(minding, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(process, '"stage": "finetune", "images": 8')
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)

@@ -18,7 +18,7 @@ NOISE = 2
 
 
 @pytest.mark.slow
-@pytest.mark.ray
+@pytest.mark.alone
 @pytest.mark.timeout(400)
 def test_everything_within_its_time_and_again_within_seconds(tmp_path: Path) -> None:
     run = tmp_path / "run"
@@ -36,6 +36,7 @@ def test_everything_within_its_time_and_again_within_seconds(tmp_path: Path) -> 
         artifact.verify(artifact.open_artifact(run / kind, kind))
     scores = json.loads((run / "report" / "report.json").read_text())["scores"]
     assert scores["student@4"]["fd_real"] > 0 and scores["student@4"]["n"] > 0
+    assert scores["student@4"]["prompt_accuracy"] is not None
     draw(run, tmp_path / "first.png")
     draw(run, tmp_path / "second.png")
     with Image.open(tmp_path / "first.png") as first, Image.open(tmp_path / "second.png") as second:

@@ -16,6 +16,7 @@ LIMIT_GIB = 20
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.skipif(psutil.virtual_memory().available < LIMIT_GIB * 2**30, reason=f"needs {LIMIT_GIB} GiB of memory")
 @pytest.mark.timeout(600)
 def test_one_fine_tuning_step_and_one_add_step_within_20_gib() -> None:
