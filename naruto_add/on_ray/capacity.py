@@ -81,7 +81,7 @@ def trial_needs(compute: ComputeConfig) -> dict[str, float]:
 def trials_at_once(cluster: Mapping[str, float], compute: ComputeConfig) -> int:
     """How many trials fit beside each other. More would wait for each other's workers for ever."""
     needs = {name: need for name, need in trial_needs(compute).items() if need > 0}
-    return min(math.floor(cluster.get(name, 0.0) / need + 1e-9) for name, need in needs.items())
+    return min(math.floor(cluster.get(name, 0.0) / need + ROUNDING) for name, need in needs.items())
 
 
 def check_sweep(compute: ComputeConfig, parallel: int | None, cluster: Mapping[str, float] | None = None) -> list[str]:
@@ -90,7 +90,7 @@ def check_sweep(compute: ComputeConfig, parallel: int | None, cluster: Mapping[s
     A cluster is asked when it runs, and so is this machine about its GPUs.
     """
     if cluster is None:
-        if compute.address is not None:
+        if not is_ours(compute):
             return []
         cluster = {"CPU": local_cpus(), "GPU": math.inf}
     fit = trials_at_once(cluster, compute)

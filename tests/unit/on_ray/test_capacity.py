@@ -32,15 +32,18 @@ def test_trials_share_a_cluster_with_their_workers_and_ray_data(
     assert check_sweep(compute, expected or None, cluster) == [] if expected else check_sweep(compute, None, cluster)
 
 
-def test_more_trials_at_once_than_fit_are_refused_with_what_does() -> None:
+def test_more_trials_at_once_than_fit_are_refused_with_what_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     (problem,) = check_sweep(TWO, 2, {"CPU": 2})
     assert "2 trials at once of 1.6 CPUs" in problem and "--parallel to 1 or fewer" in problem
     (problem,) = check_sweep(ComputeConfig(workers=512, cpus_per_worker=1), None)
     assert "Lower compute.workers" in problem
 
 
-def test_a_cluster_elsewhere_is_asked_when_it_runs() -> None:
+def test_a_cluster_elsewhere_is_asked_when_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_sweep(ComputeConfig(workers=512, address="auto"), 64) == []
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")  # in a job
+    assert check_sweep(ComputeConfig(workers=512), 64) == []
 
 
 @pytest.mark.parametrize(("cpus", "workers", "each"), [(2, 2, 0.5), (2, 1, 1), (4, 2, 1), (64, 8, 4)])
