@@ -22,7 +22,7 @@ from torchvision.transforms import InterpolationMode
 from naruto_add.config import OptimConfig
 from naruto_add.data.shards import Shards
 from naruto_add.models.load import Components, encode_images, quiet
-from naruto_add.training.engine import adamw, autocast
+from naruto_add.training.engine import autocast
 from naruto_add.training.timeline import DATA, Timeline
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -66,7 +66,9 @@ class TextToImageRecipe:
         self.unet = components.unet.requires_grad_(True).train()
         self.noise_scheduler = DDPMScheduler.from_config(components.scheduler_config)
         self.ema = EMAModel(self.unet.parameters())
-        self.optimizer = adamw(self.unet.parameters(), optim)
+        self.optimizer = torch.optim.AdamW(
+            self.unet.parameters(), lr=optim.learning_rate, betas=optim.betas, weight_decay=optim.weight_decay
+        )
         self.timeline = Timeline()
         self.batches = endless(
             DataLoader(Captioned(shards, components), optim.batch_size, shuffle=True, drop_last=True)

