@@ -29,7 +29,7 @@ bench: $(STAMP)  ## speed of training and drawing beside their peers, on a quiet
 	$(BIN)/python -m jobs.bench
 
 test: lint  ## lint, types, import rules and all tests
-	$(BIN)/python -m pytest -m "not ray and not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not ray and not alone" --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 	$(BIN)/python -m pytest -m "(ray or alone) and not long"
 
 test-long: $(STAMP)  ## what takes minutes more: every stage as a job on a cluster of three nodes

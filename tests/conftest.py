@@ -34,11 +34,25 @@ class Done(NamedTuple):
     stderr: str
 
 
+RUN = "tiny_run"
+"""The fixture that takes longest; the tests that look at it share a process, so that it is made once."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Tests of a file share a process, for their module's fixtures; those of `RUN` share one whatever their file."""
+    item.add_marker(pytest.mark.xdist_group(RUN if looks_at_run(item) else item.path.stem))
+
+
+def looks_at_run(item: pytest.Item) -> bool:
+    """Whether the test uses `RUN`, itself or through a fixture."""
+    return isinstance(item, pytest.Function) and RUN in item.fixturenames
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first, or one process would still be at them when the other has done all the rest."""
+    """What is slow first, or one process would still be at it when the other has done all the rest."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (not looks_at_run(item), item.path not in slow))
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from jobs.havoc.setting import Setting
 from naruto_add.artifact import sha256_file
 from naruto_add.config import Recipe
 from naruto_add.data.batch import Batch
-from naruto_add.on_ray.workers import Job, distill_worker
+from naruto_add.on_ray.job import Job
+from naruto_add.on_ray.workers import distill_worker
 from naruto_add.training import checkpoint, loop
 from naruto_add.training.guards import TrainingStopped
 from naruto_add.training.method import Method

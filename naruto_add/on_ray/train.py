@@ -19,6 +19,7 @@ from typing import Any
 from naruto_add.artifact import write_json
 from naruto_add.config import ComputeConfig, Recipe
 from naruto_add.errors import UserError, storage_trouble
+from naruto_add.on_ray.job import Job, distill, finetune
 from naruto_add.training import checkpoint
 from naruto_add.training.guards import STOP, TrainingStopped, in_main_thread
 from naruto_add.training.pace import total_images
@@ -41,13 +42,11 @@ MAX_FAILURES = 3
 
 def train_teacher(recipe: Recipe, shards: Path, work: Path, out: Path) -> None:
     """Fine-tune the recipe's base on the shards; `out` gets the teacher, a diffusers folder."""
-    from naruto_add.on_ray.workers import Job, finetune_worker
-
     work = work.resolve()
     base, revision = absolute(recipe.teacher.base), recipe.teacher.revision
     job = Job(recipe, base, revision, shards.resolve(), work, work.parent / LATENTS, out.resolve())
     compute, total = recipe.compute.finetuning, total_images(recipe.teacher.optim)
-    run(compute, finetune_worker, job.to_plain(), "finetune", work, total)
+    run(compute, finetune, job.to_plain(), "finetune", work, total)
 
 
 def train_student(
@@ -57,12 +56,10 @@ def train_student(
 
     With `until` training pauses at that image, to be called again; without `out` the student stays in its checkpoint.
     """
-    from naruto_add.on_ray.workers import Job, distill_worker
-
     work, recipe = work.resolve(), rooted(recipe)
     out = None if out is None else out.resolve()
     job = Job(recipe, str(teacher.resolve()), None, shards.resolve(), work, work.parent / LATENTS, out, until)
-    run(recipe.compute, distill_worker, job.to_plain(), "distill", work, total_images(recipe.distill.optim))
+    run(recipe.compute, distill, job.to_plain(), "distill", work, total_images(recipe.distill.optim))
 
 
 def rooted(recipe: Recipe) -> Recipe:

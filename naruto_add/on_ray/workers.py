@@ -8,15 +8,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from pydantic import TypeAdapter
 
 from naruto_add.artifact import write_json
-from naruto_add.config import ComputeConfig, OptimConfig, Recipe
+from naruto_add.config import ComputeConfig, OptimConfig
 from naruto_add.data.batch import Feed
 from naruto_add.data.cache import LatentCache
 from naruto_add.data.feed import LocalFeed
@@ -26,11 +24,11 @@ from naruto_add.data.view import View
 from naruto_add.distill import Distillation, Setup, build_distillation
 from naruto_add.distill.synthetic import draw_together
 from naruto_add.errors import UserError
-from naruto_add.evaluation.probe import open_probe
 from naruto_add.finetune import build_finetune
 from naruto_add.models.bfloat16 import choose, suit_cpu
 from naruto_add.models.features import load_features
 from naruto_add.models.load import Components, load_components, save_components
+from naruto_add.on_ray.job import Job
 from naruto_add.on_ray.train import PROFILE
 from naruto_add.training.engine import TorchEngine, choose_engine
 from naruto_add.training.loop import train
@@ -47,35 +45,6 @@ FEATURES = "features"
 """Beside the latent cache: what the eyes of a probe have seen of real images."""
 OTHER_CAPTIONS = 256
 """Training captions that mismatched pairs are drawn from."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One training stage: what is trained on what, and where things go. All paths are seen by all workers."""
-
-    recipe: Recipe
-    base: str
-    """The model to start from: `mini`, a diffusers folder or a hub id."""
-    revision: str | None
-    """Commit of a hub id."""
-    shards: Path
-    work: Path
-    """Checkpoints, metrics and previews: what the same command resumes from."""
-    latents: Path
-    """The latent cache; several stages may share it."""
-    out: Path | None
-    """The finished model, a diffusers folder, written by rank 0 at the end; None: it stays in the checkpoint."""
-    until: int | None = None
-    """Pause at this image instead of training to the end."""
-
-    def to_plain(self) -> dict[str, Any]:
-        """As JSON values, to be sent to another process."""
-        return TypeAdapter(Job).dump_python(self, mode="json")
-
-    @staticmethod
-    def from_plain(values: dict[str, Any]) -> Job:
-        """The opposite of `to_plain`."""
-        return TypeAdapter(Job).validate_python(values)
 
 
 class Trained(Method, Protocol):
@@ -117,6 +86,8 @@ def distill_worker(config: dict[str, Any]) -> None:
         """What measures the student on its way, where the recipe asks for it."""
         if not distill.measure_images:
             return None
+        from naruto_add.evaluation.probe import open_probe  # a second's import that few recipes need
+
         assert isinstance(method, Distillation)
         kept = job.latents.parent / FEATURES
         return open_probe(job.recipe, shards, method.draw, device, job.work, kept)

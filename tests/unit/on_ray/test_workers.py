@@ -12,8 +12,8 @@ import torch
 from naruto_add.config import ComputeConfig, OptimConfig, Recipe
 from naruto_add.errors import UserError
 from naruto_add.models.load import load_components
+from naruto_add.on_ray.job import Job
 from naruto_add.on_ray.train import train_student, train_teacher
-from naruto_add.on_ray.workers import Job
 from naruto_add.recipe import load
 from naruto_add.training import checkpoint
 from tests.folders import tiny_base, tiny_shards
@@ -105,4 +105,9 @@ def test_the_user_s_mistake_is_told_as_such(folders: tuple[Path, Path], tmp_path
 
 def test_inline_training_does_without_ray() -> None:
     code = "import sys, naruto_add.on_ray.train, naruto_add.on_ray.workers; sys.exit('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_driver_and_controller_do_without_what_only_workers_need() -> None:
+    code = "import sys, naruto_add.on_ray.train, naruto_add.on_ray.job; sys.exit('diffusers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
