@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from naruto_add import artifact
-from tests.conftest import naruto_add
+from tests.conftest import Done, naruto_add
 
 LIMIT_S = 90
 NOISE = 2
@@ -20,7 +21,9 @@ NOISE = 2
 @pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.timeout(400)
-def test_everything_within_its_time_and_again_within_seconds(tmp_path: Path) -> None:
+def test_everything_within_its_time_and_again_within_seconds(
+    tmp_path: Path, here: Callable[[Sequence[str | Path]], Done]
+) -> None:
     run = tmp_path / "run"
     started = time.perf_counter()
     done = naruto_add(["run", "--recipe", "smoke", "--run", run], timeout_s=380)
@@ -37,15 +40,18 @@ def test_everything_within_its_time_and_again_within_seconds(tmp_path: Path) -> 
     scores = json.loads((run / "report" / "report.json").read_text())["scores"]
     assert scores["student@4"]["fd_real"] > 0 and scores["student@4"]["n"] > 0
     assert scores["student@4"]["prompt_accuracy"] is not None
-    draw(run, tmp_path / "first.png")
-    draw(run, tmp_path / "second.png")
+    for out in ("first.png", "second.png"):
+        words = [
+            "generate",
+            "Ninja en armure sombre",
+            "--bundle",
+            run / "bundle",
+            "--seed",
+            "7",
+            "--out",
+            tmp_path / out,
+        ]
+        assert here(words).returncode == 0
     with Image.open(tmp_path / "first.png") as first, Image.open(tmp_path / "second.png") as second:
         assert first.size == (128, 128)
         assert first.tobytes() == second.tobytes()
-
-
-def draw(run: Path, out: Path) -> None:
-    """One picture from the bundle, through the command line."""
-    words = ["generate", "Ninja en armure sombre", "--bundle", run / "bundle", "--seed", "7", "--out", out]
-    done = naruto_add(words)
-    assert done.returncode == 0, done.stderr
