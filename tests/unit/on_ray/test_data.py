@@ -59,7 +59,7 @@ def equal(one: Batch, other: Batch) -> bool:
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_ray_gives_the_bytes_and_batches_of_one_process(tmp_path: Path) -> None:
-    """Prepare 150 images (three tasks), then feed two training workers of half a CPU at once, across epochs."""
+    """Prepare 150 images (three tasks), then feed two training workers at once, across epochs, on the little that they leave."""
     source = folder_of(tmp_path / "mine", 150)
     (source / "a/broken.jpg").write_bytes(b"no image")
     config = DataConfig(source=str(source), size_px=SIZE_PX, num_heldout=50, shard_images=32)
@@ -72,7 +72,7 @@ def test_ray_gives_the_bytes_and_batches_of_one_process(tmp_path: Path) -> None:
     shards = Shards(tmp_path / "ray")
     cache = latents.encode(shards, "train", tiny_components(), tmp_path / "latents", 16, "cpu")
     views = [View(shards, cache, 3, 12, rank, 2, pixels=True) for rank in range(2)]
-    worker = ray.remote(num_cpus=0.5)(feed_all)
+    worker = ray.remote(num_cpus=0.85)(feed_all)
     for view, found in zip(views, ray.get([worker.remote(view, 24, 324) for view in views]), strict=True):
         expected = list(LocalFeed(view).batches(24, 324))
         assert len(found) == len(expected) == 25
