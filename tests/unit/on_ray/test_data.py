@@ -59,7 +59,7 @@ def equal(one: Batch, other: Batch) -> bool:
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_ray_gives_the_bytes_and_batches_of_one_process(tmp_path: Path) -> None:
-    """Prepare 150 images (three tasks), then feed two training workers at once, across epochs, on the little that they leave."""
+    """Prepare 150 images (three tasks), then feed two workers at once, across epochs, on the little that they leave."""
     source = folder_of(tmp_path / "mine", 150)
     (source / "a/broken.jpg").write_bytes(b"no image")
     config = DataConfig(source=str(source), size_px=SIZE_PX, num_heldout=50, shard_images=32)
