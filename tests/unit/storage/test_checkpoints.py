@@ -108,7 +108,7 @@ def test_a_damaged_one_there_gives_way_to_the_one_before(
         for images in (8, 16):
             saved(work, images)
             waited(lambda images=images: images in arrived(faulty, bucket))  # type: ignore[misc]
-    faulty.fate = always(lambda asked: asked.gets("16/") and asked.gets("rank"), Fault(flips="down"))
+    faulty.fate = always(lambda asked: asked.gets("images-000000000016/") and asked.gets("rank"), Fault(flips="down"))
     run, there = machine("there")
     with checkpoints.kept(run, there):
         assert checkpoints.committed(there / "checkpoints") == ["images-000000000008"]
@@ -152,7 +152,7 @@ def test_a_checkpoint_that_is_pruned_while_it_is_sent_arrives_whole(
             saved(work, images)
         gone.set()
         waited(lambda: 32 in arrived(faulty, bucket))
-    marked = [asked.key for asked in faulty.asked if asked.puts("8/manifest.json")]
+    marked = [asked.key for asked in faulty.asked if asked.puts("images-000000000008/manifest.json")]
     assert marked, "the one that was pruned here arrived nonetheless"
 
 
