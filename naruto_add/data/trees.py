@@ -113,7 +113,7 @@ class Folder(Tree):
             found = path.stat()
             if not stat.S_ISREG(found.st_mode):
                 raise Rejected(Reason.UNREADABLE, "not a regular file")
-            refuse_large(found.st_size, most)
+            refuse_large(found.st_size, limit_of(most))
             return path.read_bytes()
         except OSError as error:
             raise Rejected(Reason.UNREADABLE, error.strerror or str(error)) from error
@@ -135,8 +135,9 @@ class Bucket(Tree):
 
     def content(self, name: str, most: int | None = None) -> bytes:
         """Get an object; raises Rejected if it is too large, UserError if the bucket does not answer."""
-        content, size = self._store().ask(partial(read_limited, place=self._store().at(name), most=most))
-        refuse_large(size, most)
+        limit = limit_of(most)
+        content, size = self._store().ask(partial(read_limited, place=self._store().at(name), limit=limit))
+        refuse_large(size, limit)
         return content
 
     def where(self, name: str) -> str:
@@ -147,18 +148,22 @@ class Bucket(Tree):
         return s3.Store(self.place, PATIENCE)
 
 
-def refuse_large(size: int, most: int | None) -> None:
-    """Raise Rejected for a file of more than `most` bytes (None: MAX_BYTES)."""
-    limit = MAX_BYTES if most is None else most
+def limit_of(most: int | None) -> int:
+    """The largest number of bytes to read; None stands for MAX_BYTES."""
+    return MAX_BYTES if most is None else most
+
+
+def refuse_large(size: int, limit: int) -> None:
+    """Raise Rejected for a file of more than `limit` bytes."""
     if size > limit:
         raise Rejected(Reason.TOO_MANY_BYTES, f"{size} bytes, at most {limit}")
 
 
-def read_limited(client: Any, place: dict[str, str], most: int | None) -> tuple[bytes, int]:
+def read_limited(client: Any, place: dict[str, str], limit: int) -> tuple[bytes, int]:
     """An object's bytes (none of one that is too large) and their number."""
     answer = client.get_object(**place)
     size = answer["ContentLength"]
-    return (answer["Body"].read() if size <= (MAX_BYTES if most is None else most) else b""), size
+    return (answer["Body"].read() if size <= limit else b""), size
 
 
 def open_folder(name: str) -> Folder:
