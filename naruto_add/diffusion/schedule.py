@@ -7,7 +7,7 @@ Names: x0 the clean latent, eps the noise, v = alpha_t eps - sigma_t x0 (Saliman
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -22,7 +22,7 @@ PREDICTION_TYPES: tuple[PredictionType, ...] = ("epsilon", "v_prediction")
 
 @dataclass(frozen=True)
 class Schedule:
-    """The coefficients of a trained model: `alphas` and `sigmas` of shape (T,), float64 on CPU.
+    """The coefficients of a trained model: `alphas` and `sigmas` of shape (T,), float64, on CPU unless moved.
 
     A v-prediction base with zero terminal SNR has alphas[-1] = 0 exactly. An eps-prediction base cannot: x0 is not to
     be had from its eps there. For it, `student_input` starts from pure noise all the same (section 3.1 of ADD), while
@@ -43,6 +43,10 @@ class Schedule:
         """The last timestep, T - 1."""
         return self.num_timesteps - 1
 
+    def to(self, device: torch.device) -> Schedule:
+        """The same coefficients on `device`, for timesteps that are drawn there: picking them then waits for nothing."""
+        return replace(self, alphas=self.alphas.to(device), sigmas=self.sigmas.to(device))
+
     def alpha(self, t: Tensor, like: Tensor) -> Tensor:
         """alpha_t, shaped to multiply `like` (B, ...), in its dtype and on its device."""
         return gather(self.alphas, t, like)
@@ -52,8 +56,8 @@ class Schedule:
         return gather(self.sigmas, t, like)
 
     def snr(self, t: Tensor) -> Tensor:
-        """Signal-to-noise ratio (alpha_t / sigma_t)^2, shape (B,), float64, on CPU."""
-        return (self.alphas / self.sigmas)[t.cpu()].square()
+        """Signal-to-noise ratio (alpha_t / sigma_t)^2, shape (B,), float64, where the coefficients are."""
+        return (self.alphas / self.sigmas)[t.to(self.alphas.device)].square()
 
     def add_noise(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """x_t = alpha_t x0 + sigma_t eps."""
@@ -86,7 +90,7 @@ class Schedule:
 
 def gather(values: Tensor, t: Tensor, like: Tensor) -> Tensor:
     """values[t] of shape (B, 1, ..., 1), in the dtype and on the device of `like` (B, ...)."""
-    picked = values[t.cpu()].to(like.device, like.dtype)
+    picked = values[t.to(values.device)].to(like.device, like.dtype)
     return picked.view(-1, *[1] * (like.ndim - 1))
 
 

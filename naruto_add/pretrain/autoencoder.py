@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +20,8 @@ from naruto_add.diffusion import losses
 from naruto_add.models.features import FeatureNet
 from naruto_add.pretrain import checkpoint
 from naruto_add.pretrain.muon import muon_and_adam
-from naruto_add.rng import address, integers
+from naruto_add.pretrain.replay import recorded, set_rates
+from naruto_add.rng import address, uniform
 from naruto_add.training.engine import autocast
 
 
@@ -51,15 +53,16 @@ def latent_penalty(latents: Tensor) -> Tensor:
     return 0.5 * (mean.square() + variance - 1 - variance.clamp_min(1e-6).log()).mean()
 
 
-def crops(images: Tensor, ids: Tensor, config: AutoencoderConfig, positions: list[int]) -> Tensor:
-    """Random crops of uint8 images (N, 3, H, W) as pixels in [-1, 1]."""
+def crops(images: Tensor, config: AutoencoderConfig, generator: torch.Generator) -> Tensor:
+    """Random crops of uint8 images (N, 3, H, W) as pixels in [-1, 1], channels last."""
+    span = torch.arange(config.crop_px, device=images.device)
+
+    def drawn(high: int) -> Tensor:
+        return torch.randint(high, (config.batch_size, 1, 1), generator=generator, device=images.device)
+
     room = images.shape[-1] - config.crop_px + 1
-    tops = integers(room, config.seed, "autoencoder/top", positions).tolist()
-    lefts = integers(room, config.seed, "autoencoder/left", positions).tolist()
-    cut = [
-        images[i, :, y : y + config.crop_px, x : x + config.crop_px] for i, y, x in zip(ids, tops, lefts, strict=True)
-    ]
-    return torch.stack(cut).float() / 127.5 - 1
+    ids, rows, columns = drawn(len(images)), drawn(room) + span[:, None], drawn(room) + span
+    return images[ids, :, rows, columns].permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def learning_rate(config: AutoencoderConfig, seen: int) -> float:
@@ -76,61 +79,65 @@ def train_autoencoder(
     folder: Path,
     report: Callable[[dict[str, float]], None],
 ) -> AutoencoderTiny:
-    """Train on uint8 images (N, 3, H, W) and return the model with averaged weights; the newest checkpoint resumes."""
+    """Train on uint8 images (N, 3, H, W) and return the model with averaged weights; the newest checkpoint resumes.
+
+    Model and features are where the images are. Every draw is addressed by the crops seen before its update.
+    """
+    generator = torch.Generator(images.device)
     model.encoder.requires_grad_(config.part == "whole")
-    trained = model if config.part == "whole" else model.decoder
-    optimizers = muon_and_adam(trained, config.learning_rate, config.learning_rate)
-    ema = EMAModel(model.parameters(), decay=0.999)
+    optimizers = muon_and_adam(model if config.part == "whole" else model.decoder)
+    ema = EMAModel(model.parameters(), decay=0.999, foreach=True)
     seen = checkpoint.load(folder, model, optimizers, ema)
+    updates = {
+        halved: recorded(
+            partial(update, model, features, images, optimizers, config, generator, halved), model, optimizers, generator
+        )
+        for halved in ((False, True) if config.part == "whole" else (False,))
+    }
     started = time.perf_counter()
     while seen < config.images:
-        positions = list(range(seen, seen + config.batch_size))
-        ids = integers(len(images), config.seed, "autoencoder/id", positions)
-        pixels = crops(images, ids, config, positions).to(memory_format=torch.channels_last)
-        metrics = step(model, features, pixels, optimizers, learning_rate(config, seen), config, seen)
+        halved = len(updates) > 1 and uniform(config.seed, "autoencoder/halved", [seen]).item() < config.halved_share
+        generator.manual_seed(address(config.seed, "autoencoder", seen))
+        set_rates(optimizers, [learning_rate(config, seen)] * len(optimizers))
+        metrics = updates[halved]()
         ema.step(model.parameters())
         seen += config.batch_size
         if seen // config.batch_size % 100 == 0:
-            report({"images": seen, "seconds": time.perf_counter() - started, **metrics})
+            numbers = {name: value.item() for name, value in metrics.items()}
+            report({"images": seen, "seconds": time.perf_counter() - started, **numbers})
         if seen % config.checkpoint_images < config.batch_size or seen >= config.images:
             checkpoint.save(folder, model, optimizers, ema, seen)
     ema.copy_to(model.parameters())
     return model.requires_grad_(True)
 
 
-def encoded(model: AutoencoderTiny, pixels: Tensor, config: AutoencoderConfig) -> Tensor:
-    """Latents, in float32."""
-    with autocast(pixels.device, config.precision):
-        latents: Tensor = model.encode(pixels).latents
-    return latents.float()
-
-
-def step(
+def update(
     model: AutoencoderTiny,
     features: FeatureNet,
-    pixels: Tensor,
+    images: Tensor,
     optimizers: Sequence[torch.optim.Optimizer],
-    rate: float,
     config: AutoencoderConfig,
-    seen: int,
-) -> dict[str, float]:
+    generator: torch.Generator,
+    halved: bool,
+) -> dict[str, Tensor]:
     """One update; the decoder sees slightly noisy latents, as it will from a diffusion model."""
-    generator = torch.Generator().manual_seed(address(config.seed, "autoencoder/noise", seen))
-    latents = encoded(model, pixels, config)
-    penalty, std = latent_penalty(latents), latents.std().item()
-    noise = torch.randn(latents.shape, generator=generator)
-    if config.part == "whole" and torch.rand((), generator=generator) < config.halved_share:
-        latents, noise, pixels = (F.interpolate(x, scale_factor=0.5, mode="area") for x in (latents, noise, pixels))
-    with autocast(pixels.device, config.precision):
-        decoded = model.decode(latents + config.latent_noise * noise).sample.float()
-    l1 = F.l1_loss(decoded, pixels)
-    perceptual = (
-        losses.perceptual(features(decoded), features(pixels)).mean() if config.perceptual_weight else torch.zeros(())
-    )
-    loss = config.l1_weight * l1 + config.perceptual_weight * perceptual + config.latent_weight * penalty
     model.zero_grad(set_to_none=True)
+    pixels = crops(images, config, generator)
+    with autocast(pixels.device, config.precision):
+        latents = model.encode(pixels).latents.float()
+    penalty = latent_penalty(latents)
+    noise = torch.randn(latents.shape, generator=generator, device=latents.device)
+    seen = latents
+    if halved:
+        seen, noise, pixels = (F.interpolate(x, scale_factor=0.5, mode="area") for x in (latents, noise, pixels))
+    with autocast(pixels.device, config.precision):
+        decoded = model.decode(seen + config.latent_noise * noise).sample.float()
+    l1, perceptual = F.l1_loss(decoded, pixels), torch.zeros((), device=pixels.device)
+    if config.perceptual_weight:
+        perceptual = losses.perceptual(features(decoded), features(pixels)).mean()
+    loss = config.l1_weight * l1 + config.perceptual_weight * perceptual + config.latent_weight * penalty
     loss.backward()
     for optimizer in optimizers:
-        optimizer.param_groups[0]["lr"] = rate
         optimizer.step()
-    return {"l1": l1.item(), "perceptual": perceptual.item(), "penalty": penalty.item(), "std": std}
+    terms = {"l1": l1, "perceptual": perceptual, "penalty": penalty, "std": latents.std()}
+    return {name: term.detach() for name, term in terms.items()}

@@ -7,8 +7,9 @@ training does with random blocks: the later surgery then starts from a model tha
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +24,8 @@ from naruto_add.models.bfloat16 import suit_cpu
 from naruto_add.models.student import tie
 from naruto_add.pretrain import checkpoint
 from naruto_add.pretrain.muon import muon_and_adam
-from naruto_add.rng import integers, normal, uniform
+from naruto_add.pretrain.replay import recorded, set_rates
+from naruto_add.rng import address, uniform
 from naruto_add.training.engine import autocast
 
 
@@ -41,6 +43,7 @@ class BaseConfig:
     compact_share: float = 0.25
     ema_decay: float = 0.998
     checkpoint_images: int = 6400
+    log_updates: int = 20
     precision: Literal["fp32", "bf16"] = "bf16"
     seed: int = 0
 
@@ -72,32 +75,57 @@ def train_base(
     folder: Path,
     report: Callable[[dict[str, float]], None],
 ) -> None:
-    """Train in place, ending with the averaged weights; the newest checkpoint in `folder` resumes."""
-    paths = {"full": suit_cpu(unet), "compact": suit_cpu(tie(unet, "base"))}
-    unet.train()
-    optimizers = muon_and_adam(unet, config.learning_rate, config.adam_learning_rate)
+    """Train in place, ending with the averaged weights; the newest checkpoint in `folder` resumes.
+
+    The UNet is where the corpus is. Every draw is addressed by the images seen before its update.
+    """
+    generator = torch.Generator(corpus.latents.device)
+    ids = torch.zeros(config.batch_size, dtype=torch.int64, device=generator.device)
+    optimizers = muon_and_adam(unet)
     rates = [config.learning_rate, config.adam_learning_rate]
-    ema = EMAModel(unet.parameters(), decay=config.ema_decay)
+    ema = EMAModel(unet.parameters(), decay=config.ema_decay, foreach=True)
     seen = checkpoint.load(folder, unet, optimizers, ema)
+    updates = {
+        name: recorded(
+            partial(update, unet, optimizers, partial(denoising_loss, path, schedule, corpus, config, ids, generator)),
+            unet, optimizers, generator,
+        )
+        for name, path in both_paths(unet, generator.device).items()
+    }  # fmt: skip
     started = time.perf_counter()
     while seen < config.images:
-        positions = list(range(seen, seen + config.batch_size))
-        path = "compact" if uniform(config.seed, "base/path", [seen]).item() < config.compact_share else "full"
-        loss = denoising_loss(paths[path], schedule, corpus, config, positions)
-        unet.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
-        for optimizer, rate in zip(optimizers, rates, strict=True):
-            optimizer.param_groups[0]["lr"] = rate * pace(config, seen)
-            optimizer.step()
+        name = "compact" if uniform(config.seed, "base/path", [seen]).item() < config.compact_share else "full"
+        ids.copy_(torch.tensor(ids_at(config.seed, seen, seen + config.batch_size, len(corpus.latents))))
+        generator.manual_seed(address(config.seed, "base", seen))
+        set_rates(optimizers, [rate * pace(config, seen) for rate in rates])
+        metrics = updates[name]()
         ema.step(unet.parameters())
         seen += config.batch_size
-        if seen // config.batch_size % 20 == 0:
+        if seen // config.batch_size % config.log_updates == 0:
             seconds = time.perf_counter() - started
-            report({"images": seen, "seconds": seconds, f"loss/{path}": loss.item(), "grad_norm": norm.item()})
+            report({"images": seen, "seconds": seconds, f"loss/{name}": metrics["loss"].item(), "grad_norm": metrics["grad_norm"].item()})
         if seen % config.checkpoint_images < config.batch_size or seen >= config.images:
             checkpoint.save(folder, unet, optimizers, ema, seen)
     ema.copy_to(unet.parameters())
+
+
+def both_paths(unet: UNet2DConditionModel, device: torch.device) -> dict[str, UNet2DConditionModel]:
+    """The whole UNet and the compact student's way through it, in training mode, computing as suits the device."""
+    paths = {"full": unet.train(), "compact": tie(unet, "base")}
+    return {name: suit_cpu(path) for name, path in paths.items()} if device.type == "cpu" else paths
+
+
+def update(
+    unet: UNet2DConditionModel, optimizers: Sequence[torch.optim.Optimizer], loss_of: Callable[[], Tensor]
+) -> dict[str, Tensor]:
+    """One update of all weights that the loss depends on; returns the loss and the norm of its gradient."""
+    unet.zero_grad(set_to_none=True)
+    loss = loss_of()
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+    for optimizer in optimizers:
+        optimizer.step()
+    return {"loss": loss.detach(), "grad_norm": norm}
 
 
 def denoising_loss(
@@ -105,14 +133,15 @@ def denoising_loss(
     schedule: Schedule,
     corpus: Corpus,
     config: BaseConfig,
-    positions: list[int],
+    ids: Tensor,
+    generator: torch.Generator,
 ) -> Tensor:
-    """Mean squared error of the model's output at uniform timesteps; every draw is addressed by its position."""
-    ids = ids_at(config.seed, positions[0], positions[-1] + 1, len(corpus.latents))
+    """Mean squared error of the model's output at uniform timesteps, on the images `ids` of the corpus."""
+    draw = {"generator": generator, "device": ids.device}
     x0 = corpus.latents[ids].to(memory_format=torch.channels_last)
-    t = integers(schedule.num_timesteps, config.seed, "base/t", positions)
-    eps = normal(x0.shape[1:], config.seed, "base/eps", positions)
-    dropped = uniform(config.seed, "base/dropout", positions) < config.text_dropout
+    t = torch.randint(schedule.num_timesteps, ids.shape, **draw)
+    eps = torch.randn(x0.shape, **draw).to(memory_format=torch.channels_last)
+    dropped = torch.rand(ids.shape, **draw) < config.text_dropout
     text = torch.where(dropped[:, None, None], corpus.empty, corpus.text[ids]).float()
     with autocast(x0.device, config.precision):
         output = unet(schedule.add_noise(x0, eps, t), t, text).sample

@@ -58,9 +58,8 @@ def tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
 
 
 @torch.no_grad()
-def encode_images(vae: AutoencoderTiny, path: Path, batch_size: int = 64) -> Tensor:
-    """Unscaled latents (N, C, h, w) of images.npy."""
-    images = load_images(path)
+def encode_images(vae: AutoencoderTiny, images: Tensor, batch_size: int = 64) -> Tensor:
+    """Unscaled latents (N, C, h, w) of uint8 images, which are where the autoencoder is."""
     encoded = []
     for start in range(0, len(images), batch_size):
         pixels = images[start : start + batch_size].float() / 127.5 - 1
@@ -68,29 +67,30 @@ def encode_images(vae: AutoencoderTiny, path: Path, batch_size: int = 64) -> Ten
     return torch.cat(encoded)
 
 
-def load_images(path: Path) -> Tensor:
+def load_images(path: Path, device: torch.device | str = "cpu") -> Tensor:
     """All of images.npy, uint8 (N, 3, 128, 128), in memory: drawing rows at random from disk is ten times slower."""
-    return torch.from_numpy(np.load(path))
+    return torch.from_numpy(np.load(path)).to(device)
 
 
 def cached_latents(folder: Path, vae: AutoencoderTiny, images: Path) -> Tensor:
     """`encode_images`, once."""
     path = folder / "latents.safetensors"
     if not path.exists():
-        save_file({"latents": encode_images(vae, images)}, path)
-    return load_file(path)["latents"]
+        save_file({"latents": encode_images(vae, load_images(images, vae.device))}, path)
+    return load_file(path, device=str(vae.device))["latents"]
 
 
 @torch.no_grad()
 def read_captions(encoder: CLIPTextModel, tokens: Tensor, batch_size: int = 256) -> Tensor:
     """Last hidden states (N, L, D) of tokens (N, L), in half precision."""
-    return torch.cat([encoder(part).last_hidden_state.half() for part in tokens.split(batch_size)])
+    parts = tokens.to(encoder.device).split(batch_size)
+    return torch.cat([encoder(part).last_hidden_state.half() for part in parts])
 
 
 def build_corpus(
     latents: Tensor, scale: float, encoder: CLIPTextModel, tokenizer: CLIPTokenizer, texts: list[str]
 ) -> Corpus:
-    """Latents scaled to unit variance beside their captions as the text encoder reads them."""
+    """Latents scaled to unit variance beside their captions as the text encoder reads them, all on one device."""
     text, empty = (read_captions(encoder, tokens(tokenizer, captions)) for captions in (texts, [""]))
     return Corpus(latents * scale, text, empty[0])
 

@@ -49,7 +49,7 @@ def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum, orthogonalised; the update's size is matched to AdamW's (0.2 times the longer side's root)."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: Tensor, momentum: float = 0.95) -> None:
         super().__init__(list(parameters), {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
@@ -58,9 +58,9 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             for shape, weights in by_shape(w for w in group["params"] if w.grad is not None).items():
                 update = orthogonalised(torch.stack([self.nesterov(w, group["momentum"]) for w in weights]))
-                rate = group["lr"] * 0.2 * max(shape) ** 0.5
-                for weight, direction in zip(weights, update, strict=True):
-                    weight.sub_(as_weight(direction, weight), alpha=rate)
+                update = update * (group["lr"] * 0.2 * max(shape) ** 0.5)
+                for weight, change in zip(weights, update, strict=True):
+                    weight.sub_(as_weight(change, weight))
 
     def nesterov(self, weight: Tensor, momentum: float) -> Tensor:
         """The gradient, mixed with its moving average once more than usual."""
@@ -86,11 +86,18 @@ OUTSIDE = ("embedding", "conv_in.", "conv_out.", "conv_shortcut", "samplers.")
 so that updates as large for every layer let the stream grow without end, first on the compact path."""
 
 
-def muon_and_adam(model: nn.Module, lr: float, adam_lr: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside of the model, Adam for the rest: biases, norms, embeddings, `OUTSIDE`."""
+def muon_and_adam(model: nn.Module) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside of the model, Adam for the rest: biases, norms, embeddings, `OUTSIDE`.
+
+    Their rates are tensors on the model's device, to be filled before every step.
+    """
     inside: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         matrix = is_matrix(parameter) and not any(part in name for part in OUTSIDE)
         (inside if matrix else others).append(parameter)
-    return [Muon(inside, lr), torch.optim.Adam(others, lr=adam_lr, betas=(0.9, 0.99))]
+    device = others[0].device
+    adam = torch.optim.Adam(
+        others, lr=torch.zeros((), device=device), betas=(0.9, 0.99), capturable=device.type == "cuda"
+    )
+    return [Muon(inside, torch.zeros((), device=device)), adam]

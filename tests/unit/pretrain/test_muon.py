@@ -20,7 +20,7 @@ def test_the_update_is_that_of_torch_for_one_matrix():
     ours, theirs = nn.Parameter(torch.randn(24, 16)), nn.Parameter(torch.empty(24, 16))
     theirs.data.copy_(ours.data)
     optimizers = [
-        Muon([ours], lr=0.01),
+        Muon([ours], lr=torch.tensor(0.01)),
         torch.optim.Muon([theirs], lr=0.01, momentum=0.95, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
     ]
     for seed in range(3):
@@ -38,7 +38,7 @@ def test_channels_last_weights_are_updated_where_they_lie():
     conv.weight.grad = torch.randn_like(conv.weight)
     flat.grad = as_matrix(conv.weight.grad).clone()
     for weight in (conv.weight, flat):
-        Muon([weight], lr=0.1).step()
+        Muon([weight], lr=torch.tensor(0.1)).step()
     assert torch.allclose(as_matrix(conv.weight), flat, atol=1e-6)
 
 
@@ -47,6 +47,6 @@ def test_every_parameter_has_one_optimizer():
         "token_embedding": nn.Embedding(4, 8), "conv_in": nn.Conv2d(3, 8, 3), "inner": nn.Linear(8, 8),
         "norm": nn.LayerNorm(8),
     })  # fmt: skip
-    muon, adam = muon_and_adam(model, 0.01, 0.001)
+    muon, adam = muon_and_adam(model)
     assert [p.shape for p in muon.param_groups[0]["params"]] == [(8, 8)]
     assert len(adam.param_groups[0]["params"]) == len(list(model.parameters())) - 1
