@@ -23,6 +23,7 @@ from naruto_add.models.load import Components, save_components
 from naruto_add.pretrain import architecture, corpus
 from naruto_add.pretrain.autoencoder import AutoencoderConfig, train_autoencoder
 from naruto_add.pretrain.base import BaseConfig, train_base
+from naruto_add.pretrain.drawing import draw_images
 from naruto_add.pretrain.text import TextConfig, train_text_encoder
 
 TOKENIZER_CAPTIONS = 4000
@@ -168,7 +169,7 @@ def main() -> None:
     how_much = pace(args)
     torch.set_num_threads(args.threads)
     args.work.mkdir(parents=True, exist_ok=True)
-    images = corpus.draw_images(args.work, how_much.images, args.seed, args.threads)
+    images = draw_images(args.work, how_much.images, args.seed, args.threads)
     if args.stage == "draw":
         return
     if args.stage == "text":

@@ -20,10 +20,12 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 REPOSITORY = Path(__file__).parents[1]
 
 
-def naruto_add(words: Sequence[str | Path], timeout_s: int = 240) -> subprocess.CompletedProcess[str]:
+def naruto_add(
+    words: Sequence[str | Path], timeout_s: int = 240, cwd: Path = REPOSITORY
+) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, as a user behind a pipe would."""
     command = [sys.executable, "-m", "naruto_add", *map(str, words)]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=timeout_s, check=False)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
 class Done(NamedTuple):
@@ -34,25 +36,29 @@ class Done(NamedTuple):
     stderr: str
 
 
-RUN = "tiny_run"
-"""The fixture that takes longest; the tests that look at it share a process, so that it is made once."""
+RUN, SERVER = "tiny_run", "one_server"
+"""The fixtures that take longest; the tests that look at one share a process, so that it is made once."""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Tests of a file share a process, for their module's fixtures; those of `RUN` share one whatever their file."""
-    item.add_marker(pytest.mark.xdist_group(RUN if looks_at_run(item) else item.path.stem))
+    shared = (name for name in (RUN, SERVER) if looks_at(name, item))
+    item.add_marker(pytest.mark.xdist_group(next(shared, item.path.stem)))
 
 
-def looks_at_run(item: pytest.Item) -> bool:
-    """Whether the test uses `RUN`, itself or through a fixture."""
-    return isinstance(item, pytest.Function) and RUN in item.fixturenames
+def looks_at(fixture: str, item: pytest.Item) -> bool:
+    """Whether the test uses the fixture, itself or through another one."""
+    return isinstance(item, pytest.Function) and fixture in item.fixturenames
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is slow first, or one process would still be at it when the other has done all the rest."""
+    """What is slow first, or one process would still be at it when the other has done all the rest.
+
+    The server last: it stays until the end, and would slow down the others.
+    """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (not looks_at_run(item), item.path not in slow))
+    items.sort(key=lambda item: (looks_at(SERVER, item), not looks_at(RUN, item), item.path not in slow))
 
 
 @pytest.fixture
@@ -80,10 +86,11 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_words(tiny_base: Path) -> list[str]:
-    """Flags that make the smoke recipe a matter of seconds: the tiny base, 32 px, one worker in the process."""
+    """Flags that make the smoke recipe a matter of seconds: the tiny base, 32 px, one worker in the process, 8 guided steps."""
     return [
         *("--recipe", "smoke", "--teacher.base", str(tiny_base), "--data.size-px", "32"),
         *("--distill.head-start", "None", "--compute.launcher", "inline", "--compute.workers", "1"),
+        *("--evaluate.teacher-steps", "8", "4", "2", "1", "--evaluate.base-steps", "8"),
     ]
 
 

@@ -86,12 +86,13 @@ class Player:
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Set weights, average and optimizer to what `tensors` gave; collective; UserError if they do not fit."""
-        weights = {p: self._fitting(tensors, f"weights/{n}", self.ema) for n, p in self.parameters.items()}
+        average = self._kept(self.ema)
+        weights = {p: self._fitting(tensors, f"weights/{n}", average[n]) for n, p in self.parameters.items()}
         self.engine.load(weights, {p: self._moments(tensors, n) for n, p in self.parameters.items()})
         for n, buffer in self.module.named_buffers():
-            buffer.copy_(self._fitting(tensors, f"weights/{n}", self.ema))
-        for n, tensor in self._kept(self.ema).items():
-            tensor.copy_(self._fitting(tensors, f"ema/{n}", self.ema))
+            buffer.copy_(self._fitting(tensors, f"weights/{n}", average[n]))
+        for n, tensor in average.items():
+            tensor.copy_(self._fitting(tensors, f"ema/{n}", tensor))
 
     @torch.no_grad()
     def renew(self, fresh: Mapping[str, Tensor]) -> None:
@@ -110,14 +111,13 @@ class Player:
         named = dict(module.named_parameters())
         return {n: named[n].detach() for n in self.parameters} | dict(module.named_buffers())
 
-    def _fitting(self, tensors: Mapping[str, Tensor], name: str, like: nn.Module) -> Tensor:
-        """The named tensor, checked against the module's shape."""
-        wanted = self._kept(like)[name.partition("/")[2]].shape
+    def _fitting(self, tensors: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
+        """The named tensor, checked against the shape of what it will be copied to."""
         found = tensors.get(f"{self.name}/{name}")
-        if found is None or found.shape != wanted:
+        if found is None or found.shape != like.shape:
             raise UserError(
                 f"the checkpoint does not fit the {self.name}: {name} is "
-                f"{'missing' if found is None else tuple(found.shape)}, wanted {tuple(wanted)}. "
+                f"{'missing' if found is None else tuple(found.shape)}, wanted {tuple(like.shape)}. "
                 "It is of another model; delete the run's .work folder to start afresh."
             )
         return found

@@ -36,6 +36,12 @@ class DeadlyFeed(ToyFeed):
             yield batch
 
 
+def learn_twice_and_meet_bad_numbers(config: dict[str, Any]) -> None:
+    """Both, one after the other."""
+    learn_twice(config)
+    meet_bad_numbers(config)
+
+
 def learn_twice(config: dict[str, Any]) -> None:
     """Train undisturbed, then again with a death on the way; rank 0 tells whether both ended with the same bits."""
     world, folder = World.current(), Path(config["folder"])
@@ -63,5 +69,5 @@ def meet_bad_numbers(config: dict[str, Any]) -> None:
                     batch.pooled[:] = float("inf")
                 yield batch
 
-    method = Copycat(optim_of())
-    train(method, Poisoned(4, world.rank, world.size), method.optim, Path(config["folder"]), Reporter(), 0, world)
+    method, folder = Copycat(optim_of()), Path(config["folder"]) / "bad"
+    train(method, Poisoned(4, world.rank, world.size), method.optim, folder, Reporter(), 0, world)

@@ -13,6 +13,7 @@ from PIL import Image
 from naruto_add import artifact
 from tests.conftest import Done, naruto_add
 
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 LIMIT_S = 90
 NOISE = 2
 """Machines that run tests are busy; the recipe's promise is measured on quiet ones."""
@@ -26,10 +27,15 @@ def test_everything_within_its_time_and_again_within_seconds(
 ) -> None:
     run = tmp_path / "run"
     started = time.perf_counter()
-    done = naruto_add(["run", "--recipe", "smoke", "--run", run], timeout_s=380)
+    words = ["run", "--recipe", "smoke", "--run", "run"]  # a folder named from here is found by workers elsewhere
+    done = naruto_add(words, timeout_s=380, cwd=tmp_path)
     seconds = time.perf_counter() - started
     assert done.returncode == 0, done.stdout + done.stderr
     assert seconds < NOISE * LIMIT_S
+
+    shown = [line for line in map(json.loads, done.stdout.splitlines()) if "images" in line]
+    assert shown[-1]["stage"] == "distill" and shown[-1]["images"] == 16
+    assert {"adversarial", "distillation", "logit_gap", "student_grad_norm"} <= shown[-1].keys()
 
     started = time.perf_counter()
     again = naruto_add(["run", "--recipe", "smoke", "--run", run])
@@ -37,7 +43,10 @@ def test_everything_within_its_time_and_again_within_seconds(
 
     for kind in ("shards", "teacher", "student", "report", "bundle"):
         artifact.verify(artifact.open_artifact(run / kind, kind))
+    sizes = [(run / kind / WEIGHTS).stat().st_size for kind in ("student", "teacher")]
+    assert sizes[0] < sizes[1]
     scores = json.loads((run / "report" / "report.json").read_text())["scores"]
+    assert {"student@4", "student@2", "student@1", "teacher@50", "teacher@4", "teacher@1", "base@50"} <= scores.keys()
     assert scores["student@4"]["fd_real"] > 0 and scores["student@4"]["n"] > 0
     assert scores["student@4"]["prompt_accuracy"] is not None
     for out in ("first.png", "second.png"):

@@ -11,10 +11,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from tests.served import bundle, teacher
-from tests.servers import Server, serving
+from tests.servers import Server
 
-__all__ = ["bundle", "teacher"]
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
     pytest.mark.ray,
@@ -24,12 +22,6 @@ pytestmark = [
 PROMPT = "Naruto meditating on a mountain under the sunset"
 WIDE, NARROW = (1200, 900), (360, 740)
 DRAWN_MS = 60_000
-
-
-@pytest.fixture(scope="module")
-def server(bundle: Path, teacher: Path) -> Iterator[Server]:
-    with serving(bundle, "--teacher", teacher) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +60,9 @@ def axe_problems(page: Page) -> list[str]:
     ids=["wide", "narrow"],
 )
 def test_a_suggestion_becomes_a_picture(
-    browser: Browser, server: Server, size: tuple[int, int], locale: str, scheme: str, done: str
+    browser: Browser, one_server: Server, size: tuple[int, int], locale: str, scheme: str, done: str
 ) -> None:
-    page = visit(browser, server, size, locale, scheme)
+    page = visit(browser, one_server, size, locale, scheme)
     page.locator("#chips button").first.click()
     expect(page.locator("#status")).to_have_text(re.compile(done), timeout=DRAWN_MS)
     image = page.locator("#student-frame img")
@@ -81,8 +73,8 @@ def test_a_suggestion_becomes_a_picture(
     page.close()
 
 
-def test_by_keyboard_alone(browser: Browser, server: Server) -> None:
-    page = visit(browser, server, WIDE, "en-GB", "dark")
+def test_by_keyboard_alone(browser: Browser, one_server: Server) -> None:
+    page = visit(browser, one_server, WIDE, "en-GB", "dark")
     page.get_by_label("What shall be drawn?").focus()
     page.keyboard.type(PROMPT)
     page.keyboard.press("Control+Enter")
@@ -96,8 +88,8 @@ def test_by_keyboard_alone(browser: Browser, server: Server) -> None:
     page.close()
 
 
-def test_teacher_beside_student_and_the_gallery(browser: Browser, server: Server) -> None:
-    page = visit(browser, server, WIDE, "en-GB", "light")
+def test_teacher_beside_student_and_the_gallery(browser: Browser, one_server: Server) -> None:
+    page = visit(browser, one_server, WIDE, "en-GB", "light")
     page.get_by_label("What shall be drawn?").fill(PROMPT)
     page.get_by_label("Show the teacher").check()
     expect(page.locator("#teacher-time")).to_have_text(re.compile(r"^25 steps · "), timeout=DRAWN_MS)

@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,20 +26,10 @@ from naruto_add.generate import generate
 from serve.client import draw
 from serve.pictures import read_settings
 from tests.conftest import Done
-from tests.served import bundle, teacher
-from tests.servers import Server, free_port, serving, wait_until
+from tests.servers import Server, free_port, wait_until
 
-__all__ = ["bundle", "teacher"]
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 PROMPT = "Ninja en armure sombre lançant un shuriken"
-
-
-@pytest.fixture(scope="module")
-def server(bundle: Path, teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """`naruto-add serve` on the tiny bundle and teacher."""
-    log = tmp_path_factory.mktemp("serve") / "serve.log"
-    with serving(bundle, "--teacher", teacher, "--log-file", log, "--cache-mb", "0") as started:
-        yield started
 
 
 def levels(data: bytes) -> numpy.ndarray:
@@ -47,31 +37,31 @@ def levels(data: bytes) -> numpy.ndarray:
 
 
 @pytest.fixture(scope="module")
-def client(server: Server) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
+def client(one_server: Server) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{one_server.url}/v1", api_key="none", max_retries=0)
 
 
-def test_an_update_under_load_costs_nobody_anything(server: Server) -> None:
+def test_an_update_under_load_costs_nobody_anything(one_server: Server) -> None:
     """The copy is exchanged for a new one, and no request fails: a busy server is only asked again when it says so."""
-    [old] = server.copy_pids()
+    [old] = one_server.copy_pids()
     stop, drawn = threading.Event(), []
 
     def client() -> None:
         while not stop.is_set():
-            drawn.append(draw(server.url, {"prompt": PROMPT, "steps": 2}))  # raises whatever fails
+            drawn.append(draw(one_server.url, {"prompt": PROMPT, "steps": 2}))  # raises whatever fails
 
     with ThreadPoolExecutor(3) as pool:
         clients = [pool.submit(client) for _ in range(3)]
         try:
-            os.kill(server.pid, signal.SIGUSR1)
-            wait_until(lambda: old not in server.copy_pids(), 120)
+            os.kill(one_server.pid, signal.SIGUSR1)
+            wait_until(lambda: old not in one_server.copy_pids(), 120)
             before = len(drawn)
             wait_until(lambda: len(drawn) > before + 5, 30)
         finally:
             stop.set()
     for each in clients:
         each.result()
-    assert old not in server.copy_pids() and len(server.copy_pids()) == 1
+    assert old not in one_server.copy_pids() and len(one_server.copy_pids()) == 1
     assert before > 5 and len(drawn) > before + 5, "there was no load"
 
 
@@ -104,51 +94,51 @@ def test_the_official_client_gets_a_url_and_understands_errors(client: openai.Op
         client.images.generate(prompt=PROMPT, model="dall-e-3")
 
 
-def test_curl_and_the_request_id(server: Server) -> None:
+def test_curl_and_the_request_id(one_server: Server) -> None:
     body = json.dumps({"prompt": PROMPT, "seed": 7, "metadata": True, "output_format": "webp"})
     command = ["curl", "-sS", "-i", "-H", "X-Request-Id: mine-7", "-H", "Content-Type: application/json", "-d", body]
     done = subprocess.run(
-        [*command, f"{server.url}/v1/images/generations"], capture_output=True, timeout=60, check=True
+        [*command, f"{one_server.url}/v1/images/generations"], capture_output=True, timeout=60, check=True
     )
     head, _, answer = done.stdout.partition(b"\r\n\r\n")
     assert head.lower().count(b"x-request-id: mine-7") == 1
     settings = read_settings(Image.open(io.BytesIO(base64.b64decode(json.loads(answer)["data"][0]["b64_json"]))))
     assert settings is not None and settings["seed"] == 7 and settings["prompt"] == PROMPT
-    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    lines = [json.loads(line) for line in one_server.log.read_text().splitlines()]
     [line] = [line for line in lines if line.get("request_id") == "mine-7"]
     assert line["status"] == 200 and PROMPT not in json.dumps(line, ensure_ascii=False)
 
 
-def test_generate_url_uses_it(server: Server, here: Callable[..., Done], tmp_path: Path) -> None:
+def test_generate_url_uses_it(one_server: Server, here: Callable[..., Done], tmp_path: Path) -> None:
     out = tmp_path / "ninja.webp"
-    done = here(["generate", PROMPT, "--url", server.url, "--seed", "7", "--steps", "2", "--out", out])
+    done = here(["generate", PROMPT, "--url", one_server.url, "--seed", "7", "--steps", "2", "--out", out])
     assert done.returncode == 0, done.stderr
     assert Image.open(out).format == "WEBP"
-    done = here(["generate", PROMPT, "--url", server.url, "--steps", "9", "--out", out])
+    done = here(["generate", PROMPT, "--url", one_server.url, "--steps", "9", "--out", out])
     assert done.returncode == 2 and "1 to 4 steps" in done.stderr
     done = here(["generate", PROMPT, "--url", f"http://127.0.0.1:{free_port()}", "--out", out])
     assert done.returncode == 2 and "naruto-add serve" in done.stderr
 
 
-def test_the_same_picture_in_a_crowd(server: Server) -> None:
-    alone = [draw(server.url, {"prompt": PROMPT, "seed": seed}).data for seed in range(4)]
+def test_the_same_picture_in_a_crowd(one_server: Server) -> None:
+    alone = [draw(one_server.url, {"prompt": PROMPT, "seed": seed}).data for seed in range(4)]
     with ThreadPoolExecutor(12) as pool:
         wishes = [
             {"prompt": PROMPT, "seed": k % 4} if k % 3 else {"prompt": f"other {k}", "steps": 3} for k in range(36)
         ]
-        crowd = list(pool.map(lambda wish: draw(server.url, wish).data, wishes))
+        crowd = list(pool.map(lambda wish: draw(one_server.url, wish).data, wishes))
     for wish, data in zip(wishes, crowd, strict=True):
         if "seed" in wish:
             assert data == alone[int(wish["seed"])]
 
 
-def test_more_than_it_can_draw_is_refused_at_once_and_in_shape(server: Server) -> None:
+def test_more_than_it_can_draw_is_refused_at_once_and_in_shape(one_server: Server) -> None:
     """Refusals are quick while the engine is busy, and it is back to normal when the crowd has left."""
 
     def one(seed: int) -> tuple[int, float, dict[str, Any]]:
         body = json.dumps({"prompt": "a", "model": "teacher", "steps": 20, "seed": seed}).encode()
         request = urllib.request.Request(
-            f"{server.url}/v1/images/generations", body, {"Content-Type": "application/json"}
+            f"{one_server.url}/v1/images/generations", body, {"Content-Type": "application/json"}
         )
         began = time.perf_counter()
         try:
@@ -162,23 +152,23 @@ def test_more_than_it_can_draw_is_refused_at_once_and_in_shape(server: Server) -
         answers = list(pool.map(one, range(80)))
     assert {status for status, _, _ in answers} == {200, 429}
     assert all(body["error"]["code"] == "queue_full" for status, _, body in answers if status == 429)
-    draw(server.url, {"prompt": PROMPT})
+    draw(one_server.url, {"prompt": PROMPT})
 
 
-def test_it_listens_on_the_loopback_alone(server: Server) -> None:
+def test_it_listens_on_the_loopback_alone(one_server: Server) -> None:
     listening = subprocess.run(["ss", "-ltnH"], capture_output=True, text=True, check=True).stdout
-    places = [line.split()[3] for line in listening.splitlines() if line.split()[3].endswith(f":{server.port}")]
-    assert places == [f"127.0.0.1:{server.port}"]
+    places = [line.split()[3] for line in listening.splitlines() if line.split()[3].endswith(f":{one_server.port}")]
+    assert places == [f"127.0.0.1:{one_server.port}"]
 
 
-def test_a_copy_that_dies_is_replaced(server: Server) -> None:
-    first = draw(server.url, {"prompt": PROMPT, "seed": 7}).data
-    os.kill(server.copy_pids()[0], signal.SIGKILL)
+def test_a_copy_that_dies_is_replaced(one_server: Server) -> None:
+    first = draw(one_server.url, {"prompt": PROMPT, "seed": 7}).data
+    os.kill(one_server.copy_pids()[0], signal.SIGKILL)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"{server.url}/health/ready", timeout=60):
+            with urllib.request.urlopen(f"{one_server.url}/health/ready", timeout=60):
                 break
         except (urllib.error.URLError, OSError):
             time.sleep(1)
-    assert draw(server.url, {"prompt": PROMPT, "seed": 7}).data == first
+    assert draw(one_server.url, {"prompt": PROMPT, "seed": 7}).data == first

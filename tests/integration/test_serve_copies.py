@@ -18,10 +18,8 @@ from typing import Any
 import pytest
 
 from serve.auth import hashed, new_key
-from tests.served import bundle
 from tests.servers import Server, serving, wait_until
 
-__all__ = ["bundle"]
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 KEY, FREE_KEY = new_key(), new_key()
 

@@ -87,8 +87,9 @@ def test_a_channels_last_model_is_saved_like_any_other(tmp_path: Path) -> None:
     components = tiny_components()
     components.vae.to(memory_format=torch.channels_last)
     save_components(components, tmp_path)
-    for name, tensor in tiny_components().vae.state_dict().items():
-        assert torch.equal(load_components(tmp_path).vae.state_dict()[name], tensor)
+    found, wanted = load_components(tmp_path).vae.state_dict(), tiny_components().vae.state_dict()
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in wanted.items())
 
 
 def test_all_problems_are_told_at_once(folder: Path) -> None:

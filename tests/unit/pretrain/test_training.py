@@ -5,7 +5,8 @@ from naruto_add.diffusion.schedule import load_schedule
 from naruto_add.pretrain import architecture
 from naruto_add.pretrain.autoencoder import AutoencoderConfig, latent_penalty, train_autoencoder
 from naruto_add.pretrain.base import BaseConfig, Corpus, train_base
-from naruto_add.pretrain.corpus import captions, draw_images, load_images, read_captions, scenes_to_read
+from naruto_add.pretrain.corpus import captions, load_images, read_captions, scenes_to_read
+from naruto_add.pretrain.drawing import draw_images
 from naruto_add.pretrain.text import TextConfig, train_text_encoder
 from tests.tiny import TinyFeatures, tiny_text_encoder, tiny_tokenizer, tiny_unet, tiny_vae
 
