@@ -86,7 +86,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_words(tiny_base: Path) -> list[str]:
-    """Flags that make the smoke recipe a matter of seconds: the tiny base, 32 px, one worker in the process, 8 guided steps."""
+    """Flags that make the smoke recipe a matter of seconds: the tiny base, 32 px, one worker here, 8 guided steps."""
     return [
         *("--recipe", "smoke", "--teacher.base", str(tiny_base), "--data.size-px", "32"),
         *("--distill.head-start", "None", "--compute.launcher", "inline", "--compute.workers", "1"),

@@ -44,7 +44,7 @@ class Schedule:
         return self.num_timesteps - 1
 
     def to(self, device: torch.device) -> Schedule:
-        """The same coefficients on `device`, for timesteps that are drawn there: picking them then waits for nothing."""
+        """The same coefficients on `device`, for timesteps drawn there: picking them then waits for nothing."""
         return replace(self, alphas=self.alphas.to(device), sigmas=self.sigmas.to(device))
 
     def alpha(self, t: Tensor, like: Tensor) -> Tensor:

@@ -90,10 +90,11 @@ def train_autoencoder(
     seen = checkpoint.load(folder, model, optimizers, ema)
     updates = {
         halved: recorded(
-            partial(update, model, features, images, optimizers, config, generator, halved), model, optimizers, generator
+            partial(update, model, features, images, optimizers, config, generator, halved),
+            model, optimizers, generator,
         )
         for halved in ((False, True) if config.part == "whole" else (False,))
-    }
+    }  # fmt: skip
     started = time.perf_counter()
     while seen < config.images:
         halved = len(updates) > 1 and uniform(config.seed, "autoencoder/halved", [seen]).item() < config.halved_share

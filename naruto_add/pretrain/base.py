@@ -103,7 +103,8 @@ def train_base(
         seen += config.batch_size
         if seen // config.batch_size % config.log_updates == 0:
             seconds = time.perf_counter() - started
-            report({"images": seen, "seconds": seconds, f"loss/{name}": metrics["loss"].item(), "grad_norm": metrics["grad_norm"].item()})
+            loss, norm = metrics["loss"].item(), metrics["grad_norm"].item()
+            report({"images": seen, "seconds": seconds, f"loss/{name}": loss, "grad_norm": norm})
         if seen % config.checkpoint_images < config.batch_size or seen >= config.images:
             checkpoint.save(folder, unet, optimizers, ema, seen)
     ema.copy_to(unet.parameters())
@@ -137,11 +138,10 @@ def denoising_loss(
     generator: torch.Generator,
 ) -> Tensor:
     """Mean squared error of the model's output at uniform timesteps, on the images `ids` of the corpus."""
-    draw = {"generator": generator, "device": ids.device}
     x0 = corpus.latents[ids].to(memory_format=torch.channels_last)
-    t = torch.randint(schedule.num_timesteps, ids.shape, **draw)
-    eps = torch.randn(x0.shape, **draw).to(memory_format=torch.channels_last)
-    dropped = torch.rand(ids.shape, **draw) < config.text_dropout
+    t = torch.randint(schedule.num_timesteps, ids.shape, generator=generator, device=ids.device)
+    eps = torch.randn(x0.shape, generator=generator, device=ids.device).to(memory_format=torch.channels_last)
+    dropped = torch.rand(ids.shape, generator=generator, device=ids.device) < config.text_dropout
     text = torch.where(dropped[:, None, None], corpus.empty, corpus.text[ids]).float()
     with autocast(x0.device, config.precision):
         output = unet(schedule.add_noise(x0, eps, t), t, text).sample
