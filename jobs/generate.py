@@ -14,6 +14,7 @@ import tyro
 from jobs import console
 from jobs.entry import run_verb
 from naruto_add.errors import UserError
+from naruto_add.storage import fetched
 
 SUFFIXES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 
@@ -24,8 +25,9 @@ class Words:
 
     prompt: Annotated[str, tyro.conf.Positional]
     """What to draw."""
-    bundle: Path | None = None
-    """A bundle: RUN/bundle. Default: the student that ships with the package."""
+    bundle: str | None = None
+    """A bundle: RUN/bundle or s3://bucket/prefix/bundle, which is fetched once. Default: the student that ships with
+    the package."""
     steps: int | None = None
     """Passes of the UNet, at most as many as the student was trained for. Default: the bundle's."""
     seed: int = 0
@@ -52,11 +54,12 @@ def main(words: Sequence[str]) -> None:
 
 def draw_here(asked: Words) -> None:
     """Load the bundle, draw and write."""
+    bundle = None if asked.bundle is None else fetched.folder(asked.bundle, "bundle")  # mistakes cost no import
     from naruto_add.generate import SHIPPED, generate
 
-    if asked.bundle is None and not SHIPPED.is_dir():
+    if bundle is None and not SHIPPED.is_dir():
         raise UserError("No student ships with this version; give --bundle RUN/bundle of a run.")
-    generate(asked.prompt, asked.bundle or SHIPPED, asked.steps, asked.seed).save(asked.out)
+    generate(asked.prompt, bundle or SHIPPED, asked.steps, asked.seed).save(asked.out)
 
 
 def draw_there(asked: Words, url: str) -> None:

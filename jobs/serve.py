@@ -19,7 +19,9 @@ from jobs import console
 from jobs.entry import run_verb
 from naruto_add.artifact import open_artifact, verify
 from naruto_add.errors import UserError
-from serve.settings import Replicas, Settings, bundles
+from naruto_add.storage import fetched
+from naruto_add.storage.s3 import SCHEME
+from serve.settings import STUDENT, Replicas, Settings, bundles, renamed
 
 KEY_HELP = """Your key, shown only now:
   {key}
@@ -98,14 +100,17 @@ def checked(asked: Words) -> Settings:
 
     hashes = (*asked.settings.keys, *(read_hashes(asked.keys_file) if asked.keys_file else ()))
     check_exposure(asked.host, hashes)
-    first, *others = [(name, path.resolve()) for name, path in bundles(asked.settings).items()]
-    for _, path in (first, *others):
-        verify(open_artifact(path, "bundle"))
-    teacher = asked.settings.teacher and str(Path(asked.settings.teacher).resolve())
-    if teacher:
-        verify(open_artifact(Path(teacher), "teacher"))
-    also = tuple(f"{name}={path}" for name, path in others)
-    return changed(asked.settings, bundle=str(first[1]), also=also, teacher=teacher, keys=hashes)
+    served = changed(asked.settings, bundle=bundles(asked.settings)[STUDENT], keys=hashes)
+    return renamed(served, settled)
+
+
+def settled(name: str, kind: str) -> str:
+    """A name that means the same artifact in every process until the next look, of one whose every file has been
+    hashed; raises UserError.
+    """
+    whole = fetched.pinned(name, kind) if name.startswith(SCHEME) else str(Path(name).resolve())
+    verify(open_artifact(fetched.folder(whole, kind), kind))
+    return whole
 
 
 def check_port(host: str, port: int) -> None:

@@ -16,7 +16,8 @@ from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
 
 from naruto_add.errors import UserError, raise_all
-from serve.settings import Replicas, Settings
+from naruto_add.storage import fetched
+from serve.settings import Replicas, Settings, renamed
 
 if TYPE_CHECKING:
     from serve.memory import Result
@@ -105,10 +106,12 @@ class Copy:
 def application(args: Mapping[str, Any]) -> ray_serve.Application:
     """What `serve run serve.deployment:application` and a config's `import_path` name; `args` are Settings' fields,
     and `replicas` those of Replicas. Raises UserError that lists what is wrong with them.
+
+    A bundle on s3:// is looked up once, here: all copies then fetch the same version, each machine for itself.
     """
     rest = dict(args)
     replicas = read_section(Replicas, rest.pop("replicas", {}))
-    return bind(read_section(Settings, rest), replicas)
+    return bind(renamed(read_section(Settings, rest), fetched.pinned), replicas)
 
 
 def read_section(schema: type[Section], values: Mapping[str, Any]) -> Section:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -28,11 +30,12 @@ class Settings:
     """How the application answers; the same on a laptop and on a cluster."""
 
     bundle: tyro.conf.Positional[str | None] = None
-    """A bundle: RUN/bundle. Default: the student that ships with the package."""
+    """A bundle: RUN/bundle or s3://bucket/prefix/bundle, which every machine fetches once. Default: the student that
+    ships with the package."""
     also: tuple[str, ...] = ()
-    """More bundles to serve beside it, each as NAME=RUN/bundle; a request's `model` is the NAME."""
+    """More bundles to serve beside it, each as NAME=BUNDLE; a request's `model` is the NAME."""
     teacher: str | None = None
-    """A teacher to serve beside it, for comparison: RUN/teacher."""
+    """A teacher to serve beside it, for comparison: RUN/teacher or s3://bucket/prefix/teacher."""
     guidance_scale: PositiveFloat = 3.0
     """The teacher's guidance where a request names none."""
     threads: PositiveInt = 1
@@ -92,8 +95,8 @@ STUDENT, TEACHER = "student", "teacher"
 NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})=(.+)")
 
 
-def bundles(settings: Settings) -> dict[str, Path]:
-    """The bundles to serve by the names of their models, the default one first; raises UserError."""
+def bundles(settings: Settings) -> dict[str, str]:
+    """The bundles to serve, folders and URIs, by the names of their models, the default one first; raises UserError."""
     if settings.bundle is None and not SHIPPED.is_dir():
         raise UserError("No student ships with this version; name a bundle: naruto-add serve RUN/bundle.")
     raise_all([f"also {each!r}: write NAME=RUN/bundle." for each in settings.also if not NAMED.fullmatch(each)])
@@ -101,5 +104,16 @@ def bundles(settings: Settings) -> dict[str, Path]:
     names = [STUDENT, *(match[1] for match in found if match)]
     twice = {name for name in names if [*names, TEACHER].count(name) > 1}
     raise_all([f"also {name}=...: the name is taken; choose another." for name in sorted(twice)])
-    paths = [settings.bundle or SHIPPED, *(match[2] for match in found if match)]
-    return {name: Path(path) for name, path in zip(names, paths, strict=True)}
+    paths = [settings.bundle or str(SHIPPED), *(match[2] for match in found if match)]
+    return dict(zip(names, paths, strict=True))
+
+
+def renamed(settings: Settings, rename: Callable[[str, str], str]) -> Settings:
+    """The settings with `rename(name, kind)` for each bundle and teacher that they name."""
+    others = list(bundles(settings).items())[1:]
+    return replace(
+        settings,
+        bundle=settings.bundle and rename(settings.bundle, "bundle"),
+        also=tuple(f"{name}={rename(path, 'bundle')}" for name, path in others),
+        teacher=settings.teacher and rename(settings.teacher, "teacher"),
+    )

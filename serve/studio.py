@@ -7,10 +7,10 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
+from naruto_add.storage import fetched
 from serve.auth import Keys
 from serve.desk import Desk, OwnDesk, refuse
 from serve.engine import Engine, Job, Preview
@@ -143,9 +143,11 @@ class Studio:
 
 def open_models(settings: Settings) -> list[Model]:
     """The students, and the teacher if there is to be one; raises UserError."""
-    models = [open_student(path, settings.max_batch, name) for name, path in bundles(settings).items()]
+    paths = {name: fetched.folder(path, "bundle") for name, path in bundles(settings).items()}
+    models = [open_student(path, settings.max_batch, name) for name, path in paths.items()]
     if settings.teacher is not None:
-        models.append(open_teacher(Path(settings.teacher), settings.guidance_scale, settings.max_batch))
+        path = fetched.folder(settings.teacher, "teacher")
+        models.append(open_teacher(path, settings.guidance_scale, settings.max_batch))
     return models
 
 

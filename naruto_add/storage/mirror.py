@@ -30,14 +30,14 @@ PATIENCE = Patience()
 log = logging.getLogger(__name__)
 
 
-def local(run: str) -> Path:
+def local(run: str, setting: str = "--run") -> Path:
     """The folder that the stages work in: `run` itself, or the mirror of an s3:// URI; raises UserError."""
     if not run.startswith(SCHEME):
         return Path(run)
-    place = parse(run)
+    place = parse(run, setting=setting)
     parts = place.prefix.removesuffix("/").split("/") if place.prefix else []
     if {"", ".", ".."} & {place.bucket, *parts}:
-        raise UserError(f"--run {run}: between two slashes there must be a name, and not . or ..")
+        raise UserError(f"{setting} {run}: between two slashes there must be a name, and not . or ..")
     return mirrors() / place.bucket / Path(*parts)
 
 
@@ -52,8 +52,13 @@ def problems(run: str) -> list[str]:
 
 def mirrors() -> Path:
     """Where all mirrors are."""
-    cache = os.environ.get(CACHE)
-    return (Path(cache) if cache else Path.home() / ".cache" / "naruto-add").absolute() / "s3"
+    return cache() / "s3"
+
+
+def cache() -> Path:
+    """Where all that came from a storage is."""
+    named = os.environ.get(CACHE)
+    return (Path(named) if named else Path.home() / ".cache" / "naruto-add").absolute()
 
 
 def store_of(run: Path, patience: Patience | None = None) -> Store | None:

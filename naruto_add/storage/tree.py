@@ -70,16 +70,21 @@ def fetch(store: Store, name: str, manifest: bytes, folder: Path) -> None:
 
     Raises Damaged if a file in the storage is not what the manifest says.
     """
-    files, below = files_of(manifest, f"{store.place.uri}{name}"), f"{name}/{version(manifest)}"
+    fetch_below(store, f"{name}/{version(manifest)}/", manifest, folder)
+
+
+def fetch_below(store: Store, below: str, manifest: bytes, folder: Path) -> None:
+    """As `fetch`, of files whose keys begin with `below`: empty, or with a slash at its end."""
+    files = files_of(manifest, f"{store.place.uri}{below}".rstrip("/"))
 
     def one(file: str) -> None:
         """Fetch a file."""
         try:
-            download(store, f"{below}/{file}", folder / file, *files[file])
+            download(store, f"{below}{file}", folder / file, *files[file])
         except Refused as refused:
             if refused.code not in ("NoSuchKey", "InvalidRange"):
                 raise
-            raise Damaged(f"{store.place.uri}{below}/{file} is missing or cut short in the storage.") from refused
+            raise Damaged(f"{store.place.uri}{below}{file} is missing or cut short in the storage.") from refused
         flush(folder / file)
 
     folder.mkdir(parents=True, exist_ok=True)
