@@ -9,6 +9,8 @@ from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 720, 380
 LEFT, RIGHT, TOP, BOTTOM = 74, 24, 16, 48
+NAME_PX, LINE_PX = 90, 14
+"""What a name beside a dot takes."""
 
 Point = tuple[float, float]
 
@@ -99,6 +101,8 @@ def drawn_series(series: Series, x: Axis, y: Axis) -> list[str]:
             parts.append(line(f"bar {series.colour}", (px, y(low)), (px, y(high))))
         parts.append(f'<circle class="dot {series.colour}" cx="{px:.1f}" cy="{py:.1f}" r="5"/>')
         dx, dy, anchor = (-8, 18, " end") if series.names_below else (9, -8, "")
+        if not series.names_below and any(0 < a - px < NAME_PX and abs(b - py) < LINE_PX for a, b in places):
+            dx, anchor = -9, " end"  # or it would run into its neighbour's
         parts.append(text(px + dx, py + dy, mark.name, f"name {series.colour}{anchor}"))
     return parts
 
