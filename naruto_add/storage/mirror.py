@@ -52,8 +52,13 @@ def problems(run: str) -> list[str]:
 
 def mirrors() -> Path:
     """Where all mirrors are."""
-    cache = os.environ.get(CACHE)
-    return (Path(cache) if cache else Path.home() / ".cache" / "naruto-add").absolute() / "s3"
+    return cache() / "s3"
+
+
+def cache() -> Path:
+    """The folder on this machine for what can be fetched or made again."""
+    named = os.environ.get(CACHE)
+    return (Path(named) if named else Path.home() / ".cache" / "naruto-add").absolute()
 
 
 def store_of(run: Path, patience: Patience | None = None) -> Store | None:
