@@ -2,7 +2,7 @@
 
 A `Drawing` is one picture in the making, with a scheduler and a generator of its own, so that pictures of different
 prompts, seeds and step counts share a pass. Everything random comes from its generator, in the order in which plain
-diffusers draws it: a seed gives the picture that `naruto-add generate` gives.
+diffusers draws it: a seed gives the picture that `naruto-add generate` gives, up to rounding.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy
 import torch
@@ -26,7 +26,7 @@ from naruto_add.diffusion.guidance import guided
 from naruto_add.diffusion.samplers import dpm_solver
 from naruto_add.export.diffusers import open_bundle
 from naruto_add.models.load import Components, decode, encode_text, latent_shape, load_components
-from serve.invariant import exact_sizes, filled_size, make_invariant
+from serve.compiled import OnProcessor
 from serve.pace import Pace
 
 Pixels = numpy.ndarray
@@ -93,6 +93,43 @@ class Drawing:
         self.position += 1
 
 
+class Networks(Protocol):
+    """The UNet and the decoder, wherever they compute; a row's bits depend on that row alone."""
+
+    def predict(self, x_t: Tensor, t: Tensor, texts: Tensor) -> Tensor:
+        """The UNet's output (B,C,h,w) of x_t (B,C,h,w) at timesteps t (B,) with texts (B,L,D)."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pixels (1,3,H,W), about [-1, 1], of scaled latents (1,C,h,w)."""
+
+    def settle(self, latents: Tensor) -> None:
+        """Choose how to decode, by latents (1,C,h,w) of a picture; once, before others are decoded."""
+
+
+class OnDevice:
+    """Both networks in torch, on an accelerator; see `Networks`."""
+
+    def __init__(self, components: Components, condition: Tensor | None, rows: int) -> None:
+        self.components, self.condition, self.rows = components, condition, rows
+
+    def predict(self, x_t: Tensor, t: Tensor, texts: Tensor) -> Tensor:
+        """See `Networks`."""
+        # Kernels are chosen by shape and round differently: every batch is filled up to the same number of rows.
+        rows = torch.arange(self.rows).clamp(max=len(x_t) - 1)
+        condition = None if self.condition is None else self.condition.expand(self.rows, -1)
+        filled = self.components.unet(
+            x_t[rows], t[rows].to(x_t.device), encoder_hidden_states=texts[rows], timestep_cond=condition
+        )
+        return filled.sample[: len(x_t)]
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """See `Networks`."""
+        return decode(self.components.vae, latents)
+
+    def settle(self, latents: Tensor) -> None:
+        """See `Networks`: there is one way."""
+
+
 class Model:
     """Weights on a device, and how they are used. Not to be shared between threads."""
 
@@ -106,24 +143,28 @@ class Model:
     ) -> None:
         self.ability, self.components, self.schedulers = ability, components, schedulers
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.condition = None if condition is None else condition.to(self.device)
         for part in (components.unet, components.vae, components.text_encoder):
             part.to(self.device).requires_grad_(False).eval()
-        rows = 1 if ability.guidance_scale is None else 2
-        self.sizes = tuple(range(rows, rows * max_batch + 1, rows))
-        if self.device.type == "cpu":
-            make_invariant(components.unet, self.sizes[-1])
         self.max_batch, self.pace = max_batch, Pace()
         self._texts: OrderedDict[str, Tensor] = OrderedDict()
+        self.networks = self._networks(condition)
+
+    @torch.inference_mode()
+    def _networks(self, condition: Tensor | None) -> Networks:
+        """What computes fastest on this device."""
+        if self.device.type == "cpu":
+            return OnProcessor(self.components, self.ability.digest, condition, self.text("").shape[1:])
+        rows = self.max_batch * (1 if self.ability.guidance_scale is None else 2)
+        return OnDevice(self.components, None if condition is None else condition.to(self.device), rows)
 
     @torch.inference_mode()
     def warm_up(self) -> Pixels:
-        """Find the batch sizes that give equal bits here, measure the pace, and draw one picture."""
-        self.sizes = self._exact_sizes()
+        """Measure the pace, and draw one picture."""
         self._measure_pace()
         drawing = self._first()
         while not drawing.done:
             self.advance([drawing])
+        self.networks.settle(drawing.x0)
         self.picture(drawing)  # the first one sets the decoder up
         began = time.perf_counter()
         pixels = self.picture(drawing)
@@ -159,14 +200,14 @@ class Model:
         counts = [len(drawing.texts) for drawing in drawings]
         x_t = torch.cat([drawing.x_t.expand(n, -1, -1, -1) for drawing, n in zip(drawings, counts, strict=True)])
         t = torch.stack([drawing.t for drawing in drawings]).repeat_interleave(torch.tensor(counts))
-        outputs = self.predict(x_t, t, torch.cat([drawing.texts for drawing in drawings])).split(counts)
+        outputs = self.networks.predict(x_t, t, torch.cat([drawing.texts for drawing in drawings])).split(counts)
         for drawing, output in zip(drawings, outputs, strict=True):
             drawing.follow(output if len(output) == 1 else guided(output[:1], output[1:], drawing.scale))
 
     @torch.inference_mode()
     def picture(self, drawing: Drawing) -> Pixels:
         """The drawing as it looks now, (H,W,3) uint8. One at a time: decoders gain nothing from batches on a CPU."""
-        pixels = decode(self.components.vae, drawing.x0)
+        pixels = self.networks.decode(drawing.x0)
         levels = (pixels / 2 + 0.5).clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
         return levels[0].permute(1, 2, 0).contiguous().numpy()
 
@@ -183,30 +224,6 @@ class Model:
         while len(self._texts) > KEPT_TEXTS:
             self._texts.popitem(last=False)
         return self._texts[prompt]
-
-    def predict(self, x_t: Tensor, t: Tensor, texts: Tensor) -> Tensor:
-        """The UNet's output (B,C,h,w); the batch is filled up to a size that gives equal bits."""
-        count, size = len(x_t), filled_size(len(x_t), self.sizes)
-        rows = torch.arange(size).clamp(max=count - 1)
-        condition = None if self.condition is None else self.condition.expand(size, -1)
-        return self.components.unet(
-            x_t[rows], t[rows].to(self.device), encoder_hidden_states=texts[rows], timestep_cond=condition
-        ).sample[:count]
-
-    def _exact_sizes(self) -> tuple[int, ...]:
-        """Measured on noise at all sorts of timesteps."""
-        generator = torch.Generator().manual_seed(0)
-        candidates, most = self.sizes, self.sizes[-1]
-        x_t = torch.randn(most, *self.latent_shape, generator=generator).to(self.device)
-        texts = torch.randn(most, *self.text("").shape[1:], generator=generator).to(self.device)
-        t = torch.linspace(999, 0, most).long()
-
-        def compute(rows: Sequence[int]) -> Tensor:
-            picked = torch.tensor(list(rows))
-            self.sizes = (len(rows),)
-            return self.predict(x_t[picked], t[picked], texts[picked])
-
-        return exact_sizes(compute, candidates)
 
 
 def open_student(bundle: Path, max_batch: int, name: str = "student") -> Model:

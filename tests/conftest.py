@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,10 @@ from naruto_add.cli import main
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+if "NARUTO_ADD_CACHE" not in os.environ:  # one for all processes of the tests, so that each model is converted once
+    CACHE = tempfile.TemporaryDirectory(prefix="naruto-add-tests-")
+    os.environ["NARUTO_ADD_CACHE"] = CACHE.name
 
 REPOSITORY = Path(__file__).parents[1]
 

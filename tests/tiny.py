@@ -42,11 +42,16 @@ EPSILON = {**V_ZERO_SNR, "prediction_type": "epsilon", "rescale_betas_zero_snr":
 
 
 def tiny_unet(
-    latent_channels: int = 4, widths: tuple[int, ...] = (8, 16, 24), seed: int = 0, adds_text: bool = False
+    latent_channels: int = 4,
+    widths: tuple[int, ...] = (8, 16, 24),
+    seed: int = 0,
+    adds_text: bool = False,
+    condition_dim: int | None = None,
 ) -> UNet2DConditionModel:
     """A UNet of three stages, two layers per block, some 0.3 M parameters, random weights.
 
-    `adds_text`: the text, pooled by the UNet itself, is added to the timestep's embedding.
+    `adds_text`: the text, pooled by the UNet itself, is added to the timestep's embedding. `condition_dim`: of
+    a guidance scale's embedding, which is added too.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -63,6 +68,7 @@ def tiny_unet(
             cross_attention_dim=TEXT_DIM,
             addition_embed_type="text" if adds_text else None,
             addition_embed_type_num_heads=4,
+            time_cond_proj_dim=condition_dim,
             use_linear_projection=True,
         )
     return unet.eval()

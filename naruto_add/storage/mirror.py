@@ -56,7 +56,7 @@ def mirrors() -> Path:
 
 
 def cache() -> Path:
-    """Where all that came from a storage is."""
+    """The folder on this machine for what can be fetched or made again."""
     named = os.environ.get(CACHE)
     return (Path(named) if named else Path.home() / ".cache" / "naruto-add").absolute()
 

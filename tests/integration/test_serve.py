@@ -22,6 +22,7 @@ import openai
 import pytest
 from PIL import Image
 
+from jobs.measuring.served import psnr
 from naruto_add.generate import generate
 from serve.client import draw
 from serve.pictures import read_settings
@@ -69,8 +70,8 @@ def test_the_official_client_draws_the_command_line_s_picture(client: openai.Ope
     answer = client.images.generate(model="student", prompt=PROMPT, n=2, size="32x32", extra_body={"seed": 7})
     assert answer.data is not None and len(answer.data) == 2
     drawn = levels(base64.b64decode(answer.data[0].b64_json or ""))
-    plain = numpy.asarray(generate(PROMPT, bundle, 4, 7)).astype(int)
-    assert numpy.abs(drawn - plain).max() <= 1
+    plain = numpy.asarray(generate(PROMPT, bundle, 4, 7))
+    assert psnr(drawn, plain) >= 50, "a decoder may compute in bfloat16 (serve.compiled)"
     assert [model.id for model in client.models.list()] == ["student", "teacher"]
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy
 import pytest
 from PIL import Image
 
+from jobs.measuring.served import psnr
 from naruto_add import __version__
 from naruto_add.artifact import read_manifest
 from naruto_add.errors import UserError
@@ -48,9 +50,7 @@ async def test_a_picture_is_that_of_the_command_line(client: httpx2.AsyncClient,
     answer = await client.post(URL, json={"prompt": PROMPT, "seed": 7, "steps": 3})
     drawn, plain = picture(answer), generate(PROMPT, bundle, 3, 7)
     assert drawn.size == (SIZE_PX, SIZE_PX) and drawn.format == "PNG"
-    # The kernels differ in the last bit (serve.invariant), so a level may.
-    differences = [abs(a - b) for a, b in zip(drawn.tobytes(), plain.tobytes(), strict=True)]
-    assert max(differences) <= 1 and sum(differences) <= 3
+    assert psnr(numpy.asarray(drawn), numpy.asarray(plain)) >= 50, "a decoder may compute in bfloat16 (serve.compiled)"
     body = answer.json()
     assert body["model"] == "student" and body["steps"] == 3 and body["data"][0]["seed"] == 7
     assert body["bundle"] == read_manifest(bundle).digest

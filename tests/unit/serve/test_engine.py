@@ -19,10 +19,8 @@ from hypothesis import strategies as st
 from naruto_add.errors import UserError
 from serve.engine import Engine, Job
 from serve.errors import ApiError
-from serve.invariant import exact_sizes, filled_size, make_invariant
 from serve.metrics import Metrics
 from serve.model import Model, Pixels, Wish, open_student, open_teacher
-from serve.settings import SHIPPED
 
 pytestmark = pytest.mark.slow
 
@@ -78,16 +76,28 @@ def test_neither_company_nor_position_changes_a_bit(
         assert numpy.array_equal(job.future.result(60), alone[index]), WISHES[index]
 
 
-def test_batches_are_really_shared(models: dict[str, Model], engine: Engine) -> None:
-    seen: list[int] = []
-    student = models["student"].components.unet
-    hook = student.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+class Counting(Metrics):
+    """An observer that also remembers how many pictures each pass had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[int] = []
+
+    def on_pass(self, model: str, pictures: int, seconds: float) -> None:
+        self.seen.append(pictures)
+        super().on_pass(model, pictures, seconds)
+
+
+def test_batches_are_really_shared(models: dict[str, Model]) -> None:
+    counting = Counting()
+    engine = Engine(models, max_batch=6, max_waiting=20, observer=counting)
+    engine.start()
     jobs = [Job("student", Wish("ninja", seed, 4, None)) for seed in range(6)]
     engine.submit(jobs)
     for job in jobs:
         job.future.result(60)
-    hook.remove()
-    assert seen == [6, 6, 6, 6]
+    engine.stop()
+    assert counting.seen == [6, 6, 6, 6]
 
 
 def test_a_short_drawing_overtakes_a_long_one(engine: Engine) -> None:
@@ -159,23 +169,6 @@ def test_a_model_at_rest_takes_a_request_for_several(models: dict[str, Model]) -
     engine.stop()
 
 
-def test_a_row_a_picture_rounds_alike_in_any_batch() -> None:
-    """Also where the row has a length of one in the middle, as in the pooled attention of text embeddings."""
-    torch.manual_seed(0)
-    layer = torch.nn.Linear(128, 128)
-    make_invariant(layer, 8)
-    for rows in (torch.randn(8, 128), torch.randn(8, 1, 128)):
-        whole = layer(rows)
-        assert all(torch.equal(layer(rows[8 - size :]), whole[8 - size :]) for size in range(1, 8))
-
-
-def test_the_shipped_student_draws_no_picture_that_nobody_asked_for() -> None:
-    """Every batch size gives equal bits on this processor, so that none is filled up to a larger one."""
-    student = open_student(SHIPPED, 4)
-    student.warm_up()
-    assert student.sizes == (1, 2, 3, 4)
-
-
 def test_who_leaves_frees_the_place(engine: Engine) -> None:
     left = [Job("teacher", Wish("a", k, 50, 3.0)) for k in range(26)]
     engine.submit(left)
@@ -228,15 +221,6 @@ def test_previews_are_the_prediction_so_far(models: dict[str, Model], engine: En
     one_step = Job("student", Wish("ninja", 3, 1, None))
     engine.submit([one_step])
     assert numpy.array_equal(seen[0][1], one_step.future.result(60)), "one step is the first of four"
-
-
-def test_batch_sizes_that_round_differently_are_not_used(models: dict[str, Model]) -> None:
-    def compute(rows: Any) -> torch.Tensor:
-        return torch.tensor([float(row) + (0.001 if len(rows) == 2 else 0) for row in rows])
-
-    sizes = exact_sizes(compute, (1, 2, 3, 4))
-    assert sizes == (1, 3, 4)
-    assert [filled_size(count, sizes) for count in (1, 2, 3, 4)] == [1, 3, 3, 4]
 
 
 def test_altered_weights_are_refused(bundle: Path, tmp_path: Path) -> None:
