@@ -10,7 +10,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import tyro
@@ -60,10 +62,11 @@ def main(words: Sequence[str]) -> None:
     from serve.deployment import start, stop
 
     began = time.perf_counter()
-    start(settings, asked.replicas, asked.host, asked.port)
     told: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, lambda signal_number, _: told.put(signal_number))
+    notice = partial(note, told)
+    signal.signal(signal.SIGUSR1, notice)  # the server answers before all copies are up, and whoever asks may signal
+    start(settings, asked.replicas, asked.host, asked.port)
+    signal.signal(signal.SIGTERM, notice)  # now, for Ray sets a handler of its own
     announce(asked, time.perf_counter() - began)
     try:
         while told.get() == signal.SIGUSR1:
@@ -71,6 +74,11 @@ def main(words: Sequence[str]) -> None:
     except KeyboardInterrupt:
         console.say("stopping", "Stopping, after the requests in progress.")
     stop()
+
+
+def note(told: queue.SimpleQueue[int], number: int, frame: FrameType | None) -> None:
+    """A signal's handler: what the loop does next."""
+    told.put(number)
 
 
 def renew(asked: Words) -> None:
