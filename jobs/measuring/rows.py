@@ -98,6 +98,8 @@ ROWS = (
     Row("batch-8", "student, 4 steps, batch 8", "images/s", "drawing.batch 8", LCM, most_repeats=5),
     Row("batch-32", "student, 4 steps, batch 32", "images/s", "drawing.batch 32", LCM, most_repeats=3),
     Row("served", "the endpoint's model, 4 steps", "s", "served.picture", "the bundle in eager diffusers", 2),
+    Row("served-4", "the endpoint's model, 4 steps", "s", "served.beside_teacher 4", TEACHER_100, 60, 3),
+    Row("served-1", "the endpoint's model, 1 step", "s", "served.beside_teacher 1", TEACHER_100, 150, 3),
     Row("served-likeness", "the endpoint's picture beside diffusers'", "dB", "served.likeness", None, 40, 2),
     Row("memory-1", "memory for a picture, student", "MB", "drawing.memory 1", TEACHER_25, most_repeats=5),
     Row("memory-8", "memory for a batch of 8, student", "MB", "drawing.memory 8", TEACHER_25, most_repeats=3),

@@ -9,12 +9,14 @@ import torch
 from diffusers import LatentConsistencyModelPipeline
 
 from jobs.measuring.alternate import Pair
-from jobs.measuring.drawing import STEPS
+from jobs.measuring.drawing import QUICK_STEPS, STEPS, teacher
 from jobs.measuring.setting import Setting, seconds_of
 from jobs.measuring.starting import bundle_of
+from naruto_add.evaluation.latency import once
 from naruto_add.export.diffusers import open_bundle
 from serve.model import Model, Pixels, Wish, open_student
 
+REPORT_STEPS = 100
 SEEDS = range(4)
 LEVELS = 255
 BEYOND_DOUBT_DB = 100.0
@@ -32,6 +34,18 @@ def picture(setting: Setting) -> Pair:
     return Pair(
         lambda: seconds_of(lambda: drawn(model, caption(), 0)),
         lambda: seconds_of(lambda: plain(pipeline, caption(), 0)),
+    )
+
+
+def beside_teacher(setting: Setting, steps: str) -> Pair:
+    """Seconds of a picture in `steps` by the endpoint's model, and by the teacher as the founding report ran it."""
+    model, other, numbers = both(setting)[0], teacher(setting), count()
+    theirs = QUICK_STEPS if setting.quick else REPORT_STEPS
+    prompt = setting.recipe.prompts[0]
+    once(other, 1, prompt)  # warm
+    return Pair(
+        lambda: seconds_of(lambda: drawn(model, f"{prompt} {next(numbers)}", 0, int(steps))),
+        lambda: once(other, theirs, prompt).total_s,
     )
 
 
@@ -54,9 +68,9 @@ def both(setting: Setting) -> tuple[Model, LatentConsistencyModelPipeline]:
     return model, open_bundle(bundle)
 
 
-def drawn(model: Model, prompt: str, seed: int) -> Pixels:
+def drawn(model: Model, prompt: str, seed: int, steps: int = STEPS) -> Pixels:
     """The endpoint's picture, (H,W,3) uint8."""
-    drawing = model.start(Wish(prompt, seed, STEPS, None))
+    drawing = model.start(Wish(prompt, seed, steps, None))
     while not drawing.done:
         model.advance([drawing])
     return model.picture(drawing)
