@@ -14,6 +14,7 @@ from naruto_add.errors import UserError
 from naruto_add.on_ray import train
 from naruto_add.on_ray.train import guarded, raise_mistake, run, stop_file_on_sigterm
 from naruto_add.training.guards import STOP, TrainingStopped
+from tests.alone import in_own_process
 
 INLINE = ComputeConfig(launcher="inline", workers=1)
 
@@ -60,6 +61,8 @@ def test_what_an_earlier_run_has_left_does_not_stop_the_next(tmp_path: Path) -> 
 
 
 def test_sigterm_becomes_the_stop_file(tmp_path: Path) -> None:
+    if in_own_process(__file__, "test_sigterm_becomes_the_stop_file"):
+        return
     before = signal.getsignal(signal.SIGTERM)
     with stop_file_on_sigterm(tmp_path):
         os.kill(os.getpid(), signal.SIGTERM)

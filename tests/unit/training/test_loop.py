@@ -13,6 +13,7 @@ from naruto_add.training.loop import train
 from naruto_add.training.state import TrainState
 from naruto_add.training.telemetry import Reporter, file_sinks
 from naruto_add.training.world import World
+from tests.alone import in_own_process
 from tests.unit.training.toys import Copycat, ToyFeed, assert_equal, everything, optim_of
 
 PROMPTS = ("a ninja", "un ninja")
@@ -77,6 +78,8 @@ def test_training_again_does_nothing_more(tmp_path: Path, undisturbed: Copycat) 
 
 
 def test_sigterm_finishes_the_step_saves_and_says_so(tmp_path: Path, undisturbed: Copycat) -> None:
+    if in_own_process(__file__, "test_sigterm_finishes_the_step_saves_and_says_so"):
+        return
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(TrainingStopped, match="stopped on request at image 12"):
         run(tmp_path, Copycat(optim_of()), FeedUntil(2, lambda: os.kill(os.getpid(), signal.SIGTERM)))
