@@ -134,16 +134,24 @@ def psnr(a: Tensor, b: Tensor) -> float:
 
 
 def converted(core: openvino.Core, network: nn.Module, inputs: Sequence[Tensor], digest: str) -> openvino.Model:
-    """The network of the artifact with this digest, for inputs of these shapes: out of the cache, or made and kept."""
+    """The network of the artifact with this digest, for inputs of these shapes: out of the cache, or made and kept.
+
+    What is made is read from files too: a model that has been written and read rounds otherwise than one that has not,
+    and the first start would give other bits than the next.
+    """
     folder = place(type(network).__name__, inputs, digest)
     model = read(core, folder)
-    if model is None:
-        model = convert(network, inputs)
+    if model is not None:
+        return model
+    with tempfile.TemporaryDirectory() as name:
+        made = Path(name) / "made"
+        made.mkdir()
+        openvino.save_model(convert(network, inputs), made / MODEL, compress_to_fp16=False)
         try:
-            keep(model, folder)
+            keep(made, folder)
         except OSError as error:
             log.warning("%s: could not be kept (%s); the next start converts the model again", folder, error)
-    return model
+        return core.read_model(made / MODEL, made / WEIGHTS)
 
 
 def place(part: str, inputs: Sequence[Tensor], digest: str) -> Path:
@@ -186,13 +194,12 @@ def sums(folder: Path) -> dict[str, str]:
     return {name: sha256_file(folder / name) for name in (MODEL, WEIGHTS)}
 
 
-def keep(model: openvino.Model, folder: Path) -> None:
-    """Write a converted network aside and put it there, in place of what is damaged; raises OSError."""
+def keep(made: Path, folder: Path) -> None:
+    """Copy a converted network's files aside and put them there, in place of what is damaged; raises OSError."""
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as name:
         aside = Path(name) / folder.name
-        aside.mkdir()
-        openvino.save_model(model, aside / MODEL, compress_to_fp16=False)
+        shutil.copytree(made, aside)
         write_json(aside / SUMS, sums(aside))
         if folder.exists():
             shutil.move(folder, Path(name) / "damaged")
