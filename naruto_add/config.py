@@ -96,6 +96,12 @@ class TeacherConfig:
     compact_share: Fraction = 0.0
     """Share of steps that train the weights through the compact student's path (see distill.size), so that the
     surgery of the distill stage hurts less; 0 for ordinary fine-tuning."""
+    decoder_share: Fraction = 0.0
+    """Share of the images from a crop of which the autoencoder's decoder learns too, so that it draws the lines and
+    textures of this universe; 0: the base's own decoder."""
+    decoder_crop_px: PositiveInt = 64
+    """Side of such a crop, in whole latents and at most the image."""
+    decoder_learning_rate: PositiveFloat = 3e-4
     optim: OptimConfig
 
 

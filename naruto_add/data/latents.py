@@ -79,10 +79,16 @@ def digest(components: Components) -> str:
     for module, config in zip((components.vae, components.text_encoder), configs, strict=True):
         found.update(canonical({key: str(value) for key, value in config.items() if decides(key)}).encode())
         for name, tensor in module.state_dict().items():
+            if name.startswith(DECODING):
+                continue
             found.update(name.encode())
             found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     found.update(canonical(components.tokenizer.get_vocab()).encode())
     return found.hexdigest()
+
+
+DECODING = ("decoder.", "post_quant_conv.")
+"""Parts of an autoencoder that have no say in latents: where fine-tuning changed them, the cache is still good."""
 
 
 def decides(key: str) -> bool:

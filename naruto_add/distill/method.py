@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
-from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from naruto_add.distill.judges import Judges
 from naruto_add.distill.setup import Setup
 from naruto_add.models.load import Components, decode, encode_text, latent_shape
 from naruto_add.training.engine import autocast
+from naruto_add.training.method import mean_terms
 from naruto_add.training.pace import learning_rate
 from naruto_add.training.player import Player
 from naruto_add.training.state import TrainState
@@ -146,8 +146,3 @@ def simulate(
 def numbers(terms: dict[str, Tensor]) -> dict[str, float]:
     """The terms as plain numbers."""
     return {name: float(value.detach()) for name, value in terms.items()}
-
-
-def mean_terms(terms: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The mean of each named number over the micro-batches."""
-    return {name: fmean(term[name] for term in terms) for name in terms[0]}

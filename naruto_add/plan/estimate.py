@@ -122,13 +122,16 @@ def estimate(recipe: Recipe, means: Means) -> Plan:
 
 def trainings(recipe: Recipe, networks: Networks, bf16: bool) -> tuple[Training, Training]:
     """Fine-tuning, which runs plain torch, and distillation."""
-    teacher, student = Learner.of(networks.teacher), Learner.of(networks.student)
+    teachers, student = [Learner.of(networks.teacher)], Learner.of(networks.student)
     heads = [] if networks.heads is None else [Learner.of(networks.heads, shards=False)]
+    if networks.tuned is not None:
+        teachers.append(Learner.of(networks.tuned.decoder))
     encoders = count(networks.vae) + count(networks.text_encoder)
+    beside = encoders - sum(learner.trained for learner in teachers[1:]) + count(networks.eyes)
     judges = encoders + count(networks.judge) + count(networks.features)
     zero = recipe.compute.zero_stage or 0
     return (
-        Training(recipe.teacher.optim, [teacher], encoders, 0, finetune_cost(recipe, networks, bf16)),
+        Training(recipe.teacher.optim, teachers, beside, 0, finetune_cost(recipe, networks, bf16)),
         Training(recipe.distill.optim, [student, *heads], judges, zero, distill_cost(recipe, networks, bf16)),
     )
 

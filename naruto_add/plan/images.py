@@ -6,14 +6,15 @@ recomputing checkpointed blocks adds one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from naruto_add.config import DistillConfig, Recipe
+from naruto_add.config import DistillConfig, Recipe, TeacherConfig
 from naruto_add.diffusion.guidance import predict
 from naruto_add.distill.eyes import encoder_maps, reduced
+from naruto_add.finetune import crop_side
 from naruto_add.models.load import decode
 from naruto_add.plan.memory import BF16, FP32
 from naruto_add.plan.networks import Networks, count
@@ -60,7 +61,26 @@ def finetune_cost(recipe: Recipe, networks: Networks, bf16: bool) -> Cost:
     inputs, again = Inputs.of(recipe, networks), recipe.teacher.optim.gradient_checkpointing
     unet = networks.teacher
     passed = measure(lambda: predict(unet, inputs.latents, inputs.t, inputs.text), unet, checkpointing=again)
-    return Cost((LEARN + again) * passed.flops, scaled(passed.saved_bytes, bf16), bf16 * BF16 * count(unet))
+    cost = Cost((LEARN + again) * passed.flops, scaled(passed.saved_bytes, bf16), bf16 * BF16 * count(unet))
+    return cost if networks.tuned is None else with_decoder(cost, recipe.teacher, networks, inputs, bf16)
+
+
+def with_decoder(cost: Cost, config: TeacherConfig, networks: Networks, inputs: Inputs, bf16: bool) -> Cost:
+    """The decoder too, after the UNet, on crops of a share of the images."""
+    vae, eyes = networks.tuned, networks.eyes
+    assert vae is not None and eyes is not None, "no decoder learns"
+    side = crop_side(config, inputs.pixels.shape[-1] // inputs.latents.shape[-1], inputs.latents.shape)
+    decoded: list[Tensor] = []
+    drawn = measure(lambda: decoded.append(decode(vae, inputs.latents[..., :side, :side])), vae)
+    looks = measure(lambda: eyes(decoded[0].detach().requires_grad_()), eyes)
+    return replace(
+        cost,
+        flops=cost.flops + config.decoder_share * (LEARN * drawn.flops + (PASS_THROUGH + LOOK) * looks.flops),
+        activation_bytes=max(
+            cost.activation_bytes, round(config.decoder_share * scaled(drawn.saved_bytes + looks.saved_bytes, bf16))
+        ),
+        cast_bytes=max(cost.cast_bytes, bf16 * BF16 * (count(vae.decoder) + count(eyes))),
+    )
 
 
 def distill_cost(recipe: Recipe, networks: Networks, bf16: bool) -> Cost:

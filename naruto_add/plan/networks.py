@@ -17,7 +17,7 @@ from naruto_add.diffusion.schedule import load_schedule
 from naruto_add.distill.build import build_eyes
 from naruto_add.distill.judges import Judges
 from naruto_add.errors import UserError
-from naruto_add.finetune import add_lora
+from naruto_add.finetune import EYES, add_lora
 from naruto_add.models.discriminator import Panel
 from naruto_add.models.features import FeatureNet, empty_features
 from naruto_add.models.folder import PARTS, base_place, read_json
@@ -42,6 +42,10 @@ class Networks:
     """The discriminator; None for the methods without one."""
     judge: UNet2DConditionModel
     """The teacher as it teaches: frozen, adapters merged."""
+    tuned: Autoencoder | None
+    """The autoencoder as fine-tuning holds it, where its decoder learns."""
+    eyes: FeatureNet | None
+    """What the decoder's perceptual distance is measured with."""
 
 
 def architecture(teacher: TeacherConfig) -> Architecture:
@@ -72,13 +76,22 @@ def build(recipe: Recipe, base: Architecture) -> Networks:
     with META, quiet():
         judge = UNet2DConditionModel.from_config(unet).requires_grad_(False).eval()
         student = UNet2DConditionModel.from_config(student_config(judge.config, distill.size)).train()
-        vae_class: Any = AUTOENCODERS[base.vae["_class_name"]]
-        vae = vae_class.from_config(dict(base.vae)).requires_grad_(False).eval()
+        vae, tuned = build_autoencoder(base.vae), build_autoencoder(base.vae) if recipe.teacher.decoder_share else None
+        eyes = None if tuned is None else empty_features(EYES)
         text_encoder = CLIPTextModel(CLIPTextConfig(**base.text_encoder)).requires_grad_(False).eval()
         features = empty_features(distill.features) if distill.method == "add" else None
         heads = build_heads(distill, judge, vae, features, base)
         teacher = build_teacher(recipe.teacher, unet, recipe.seed)
-    return Networks(teacher, student, vae, text_encoder, features, heads, judge)
+    if tuned is not None:
+        tuned.decoder.requires_grad_(True)
+    return Networks(teacher, student, vae, text_encoder, features, heads, judge, tuned, eyes)
+
+
+def build_autoencoder(config: Mapping[str, Any]) -> Autoencoder:
+    """An autoencoder of this configuration, frozen."""
+    vae_class: Any = AUTOENCODERS[config["_class_name"]]
+    vae: Autoencoder = vae_class.from_config(dict(config)).requires_grad_(False).eval()
+    return vae
 
 
 def build_teacher(config: TeacherConfig, unet: Mapping[str, Any], seed: int) -> UNet2DConditionModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -54,3 +55,8 @@ class Method(Protocol):
         Called on rank 0 alone, so it must not talk to other ranks; fixed noise, so that pictures can be compared.
         """
         ...
+
+
+def mean_terms(terms: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The mean of each named number over the micro-batches."""
+    return {name: fmean(term[name] for term in terms) for name in terms[0]}

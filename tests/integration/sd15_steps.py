@@ -1,7 +1,8 @@
 """One fine-tuning step and one ADD step of recipe sd15 on random weights at 64 px; prints what came of it as JSON.
 
-A script of its own, because its peak memory is what is tested. Only the place differs from the recipe: float32 on the
-CPU instead of bf16 on GPUs, two images instead of 64 and 128, and DINOv2's architecture with random weights.
+Its word is the recipe's lora_rank. A script of its own, because its peak memory is what is tested. Only the place
+differs from the recipe: float32 on the CPU instead of bf16 on GPUs, two images instead of 64 and 128, and DINOv2's
+architecture with random weights.
 """
 
 from __future__ import annotations
@@ -81,12 +82,12 @@ def dinov2() -> FeatureNet:
         return load_features("dinov2_vits14", str(path))
 
 
-def small(recipe: Recipe) -> Recipe:
+def small(recipe: Recipe, lora_rank: int | None) -> Recipe:
     """The recipe with two images a step, in two micro-batches."""
     optim = {"batch_size": BATCH, "images": BATCH, "accumulation": BATCH, "warmup_images": 0}
     return replace(
         recipe,
-        teacher=replace(recipe.teacher, optim=replace(recipe.teacher.optim, **optim)),
+        teacher=replace(recipe.teacher, lora_rank=lora_rank, optim=replace(recipe.teacher.optim, **optim)),
         distill=replace(recipe.distill, size="tiny", optim=replace(recipe.distill.optim, **optim)),
     )
 
@@ -118,13 +119,14 @@ def finetuned(recipe: Recipe, base: Components, images: Batch) -> tuple[Componen
     method = build_finetune(recipe.teacher, base, recipe.distill.size, recipe.seed)
     before = sample(method.player.module)
     method.step(images, TrainState(recipe.seed, BATCH))
-    return replace(base, unet=method.player.ema), moved(method.player.module, before)
+    teacher = replace(base, unet=method.player.ema) if recipe.teacher.lora_rank is None else method.components()
+    return teacher, moved(method.player.module, before)
 
 
 def main() -> None:
     """Both steps, in the order of the pipeline."""
     torch.manual_seed(0)
-    recipe, base = small(load("sd15")), sd15()
+    recipe, base = small(load("sd15"), json.loads(sys.argv[1])), sd15()
     names = {"unet": base.unet, "vae": base.vae, "text": base.text_encoder}
     found: dict[str, float] = {f"{name}_parameters": parameters(module) for name, module in names.items()}
     images = batch(base)

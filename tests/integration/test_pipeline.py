@@ -134,9 +134,9 @@ def test_interrupted_and_killed_it_goes_on_and_ends_with_the_same_weights(
     process.communicate(timeout=60)
     assert not (run / "student").exists()
 
-    last = here(words)
+    last = here(["distill", *words[1:]])
     assert last.returncode == 0, last.stderr
-    assert statuses(last.stdout)["finetune"] == "current" and statuses(last.stdout)["distill"] == "done"
+    assert statuses(last.stdout) == {"distill": "done"}
     for kind in ("shards", "teacher", "student"):
         assert artifact.read_manifest(run / kind).digest == artifact.read_manifest(tiny_run / kind).digest
 

@@ -160,16 +160,3 @@ def test_it_listens_on_the_loopback_alone(one_server: Server) -> None:
     listening = subprocess.run(["ss", "-ltnH"], capture_output=True, text=True, check=True).stdout
     places = [line.split()[3] for line in listening.splitlines() if line.split()[3].endswith(f":{one_server.port}")]
     assert places == [f"127.0.0.1:{one_server.port}"]
-
-
-def test_a_copy_that_dies_is_replaced(one_server: Server) -> None:
-    first = draw(one_server.url, {"prompt": PROMPT, "seed": 7}).data
-    os.kill(one_server.copy_pids()[0], signal.SIGKILL)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"{one_server.url}/health/ready", timeout=60):
-                break
-        except (urllib.error.URLError, OSError):
-            time.sleep(1)
-    assert draw(one_server.url, {"prompt": PROMPT, "seed": 7}).data == first

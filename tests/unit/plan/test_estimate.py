@@ -29,7 +29,7 @@ def test_a_measured_throughput_gives_time_and_cost(measured: Plan) -> None:
     assert stage.pace is not None and stage.pace.cost is not None
     assert stage.pace.seconds_per_1000_images == 1000 / 16
     assert stage.pace.hours == pytest.approx(32 / 16 / 3600)
-    assert stage.pace.cost == pytest.approx(stage.pace.hours * 2 * 3.0), "two workers"
+    assert stage.pace.cost == pytest.approx(stage.pace.hours * 3.0), "one worker fine-tunes"
     distill = measured.stages["distill"]
     assert distill.pace is not None
     assert distill.pace.images_per_s * distill.flops_per_image == pytest.approx(16 * stage.flops_per_image)

@@ -14,6 +14,7 @@ from naruto_add.finetune import build_finetune
 from naruto_add.models.features import load_features
 from naruto_add.models.load import load_components
 from naruto_add.models.student import inherit
+from naruto_add.plan.images import finetune_cost
 from naruto_add.plan.memory import Learner, Parts, largest_micro_batch, learner_parts, training_parts
 from naruto_add.plan.networks import Networks, architecture, build
 from naruto_add.training.engine import MOMENTS, choose_engine
@@ -51,6 +52,18 @@ def test_fine_tuning_holds_what_is_planned(tiny_base: Path, rank: int | None) ->
     recipe = recipe_on(tiny_base, **{"teacher.lora_rank": rank, "teacher.optim.accumulation": 1})
     method = build_finetune(recipe.teacher, load_components(tiny_base), "base", 0)
     assert learner_parts(Learner.of(planned(recipe).teacher), 0, workers=1) == measured(method.player)
+
+
+def test_a_decoder_that_learns_is_planned(tiny_base: Path) -> None:
+    recipe = recipe_on(tiny_base, **{"teacher.decoder_share": 0.5, "teacher.optim.accumulation": 1})
+    method, networks = build_finetune(recipe.teacher, load_components(tiny_base), "base", 0), planned(recipe)
+    assert method.decoder is not None and networks.tuned is not None
+    assert learner_parts(Learner.of(networks.tuned.decoder), 0, workers=1) == measured(method.decoder.player)
+    with_it, without = (
+        finetune_cost(some, planned(some), False)
+        for some in (recipe, recipe_on(tiny_base, **{"teacher.decoder_share": 0.0}))
+    )
+    assert with_it.flops > without.flops and with_it.activation_bytes >= without.activation_bytes
 
 
 def test_adversarial_distillation_holds_what_is_planned(tiny_base: Path) -> None:

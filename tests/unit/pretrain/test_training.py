@@ -78,12 +78,12 @@ def base(images, folder, stop=None):
 
 
 def test_the_base_learns_and_goes_on_where_it_was_stopped(tmp_path):
-    whole, log = base(240, tmp_path / "whole")
+    whole, log = base(160, tmp_path / "whole")
     losses = [value for line in log for name, value in line.items() if name.startswith("loss/")]
-    assert losses[-1] < 0.85 * losses[0]
+    assert losses[-1] < 0.92 * losses[0]
     with pytest.raises(KeyboardInterrupt):
-        base(240, tmp_path / "halves", stop=160)
-    again, _ = base(240, tmp_path / "halves")
+        base(160, tmp_path / "halves", stop=80)
+    again, _ = base(160, tmp_path / "halves")
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
 
 

@@ -2,7 +2,8 @@
 
 The target is the base's own (eps, or v of Salimans & Ho 2022), weighted by min-SNR (Hang et al. 2023). Some captions
 are replaced by the empty one, so that guidance keeps working. With `compact_share`, some steps pass through the blocks
-that the compact student will keep, so that the surgery of the distill stage hurts less.
+that the compact student will keep, so that the surgery of the distill stage hurts less. With `decoder_share`, the
+autoencoder's decoder learns from the same images (see `decoder`).
 """
 
 from __future__ import annotations
@@ -26,9 +27,12 @@ from naruto_add.diffusion.losses import min_snr_weight
 from naruto_add.diffusion.samplers import initial_noise, sample_teacher
 from naruto_add.diffusion.schedule import Schedule, load_schedule
 from naruto_add.errors import UserError
-from naruto_add.models.load import Components, decode, encode_text, latent_shape
+from naruto_add.finetune.decoder import DecoderTuning
+from naruto_add.models.features import load_features
+from naruto_add.models.load import Autoencoder, Components, decode, encode_text, latent_shape
 from naruto_add.models.student import Size, tie
 from naruto_add.training.engine import EngineFactory, TorchEngine, autocast
+from naruto_add.training.method import mean_terms
 from naruto_add.training.pace import learning_rate
 from naruto_add.training.player import Player
 from naruto_add.training.state import TrainState
@@ -37,12 +41,12 @@ LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 """The attention projections get adapters, as in Hu et al. 2022."""
 PREVIEW_STEPS = 25
 PREVIEW_GUIDANCE = 3.0
+EYES = "efficientnet_lite0"
+"""What the decoder's perceptual distance is measured with; scores are not."""
 
 
 class FineTune:
-    """The method: one player, the teacher-to-be. See `build_finetune`."""
-
-    needs_pixels = False
+    """The method: the teacher-to-be, and perhaps its decoder, a player each. See `build_finetune`."""
 
     def __init__(
         self,
@@ -50,6 +54,7 @@ class FineTune:
         base: Components,
         player: Player,
         compact: UNet2DConditionModel,
+        decoder: DecoderTuning | None = None,
         precision: Literal["fp32", "bf16"] = "fp32",
     ) -> None:
         self.config = config
@@ -57,22 +62,32 @@ class FineTune:
         self.player = player
         self.compact = compact
         """The path through the student's blocks; its parameters are the player's own. The whole UNet, if unused."""
-        self.players = {"teacher": player}
+        self.decoder = decoder
+        """The second player, where the recipe has one."""
+        self.players = {"teacher": player} if decoder is None else {"teacher": player, "decoder": decoder.player}
+        self.needs_pixels = decoder is not None
         self.schedule: Schedule = load_schedule(base.scheduler_config)
         self.uncond_text = encode_text(base, [""])[0][0]
         self.autocast = partial(autocast, self.uncond_text.device, precision)
 
     def step(self, batch: Batch, state: TrainState) -> dict[str, float]:
-        """One update; returns the mean loss, the gradient norm and the learning rate."""
-        unet = self._path(state)
-        losses = []
-        for micro in batch.to(self.uncond_text.device).split(self.config.optim.accumulation):
-            with self.autocast():
-                loss = self.loss(unet, micro, state.seed)
-            self.player.backward(loss)
-            losses.append(float(loss.detach()))
+        """One update of all players; returns mean losses, gradient norms and the learning rate."""
+        unet, micros = self._path(state), batch.to(self.uncond_text.device).split(self.config.optim.accumulation)
+        log = {"loss": fmean([self._backward(unet, micro, state.seed) for micro in micros])}
+        if self.decoder is not None:
+            log |= mean_terms([self.decoder.backward(micro, state.seed) for micro in micros])
+        for player in self.players.values():
+            player.check()  # before any is updated
         lr = learning_rate(self.config.optim, state.images_after)
-        return {"loss": fmean(losses), "grad_norm": self.player.step(lr), "lr": lr}
+        log |= {"grad_norm": self.player.step(lr), "lr": lr}
+        return log if self.decoder is None else log | {"decoder_grad_norm": self.decoder.step(state.images_after)}
+
+    def _backward(self, unet: torch.nn.Module, micro: Batch, seed: int) -> float:
+        """The gradients of one micro-batch; returns its loss."""
+        with self.autocast():
+            loss = self.loss(unet, micro, seed)
+        self.player.backward(loss)
+        return float(loss.detach())
 
     def loss(self, unet: torch.nn.Module, batch: Batch, seed: int) -> Tensor:
         """E[w(t) |output - target|^2] over timesteps t uniform in 0..T-1, squares divided by their number."""
@@ -107,7 +122,7 @@ class FineTune:
     @property
     def parts(self) -> dict[str, torch.nn.Module]:
         """See `Method.parts`."""
-        parts = {"teacher": self.player.module}
+        parts = {name: player.module for name, player in self.players.items()}
         return parts if self.compact is self.player.module else parts | {"teacher, compact path": self.compact}
 
     @torch.no_grad()
@@ -118,7 +133,11 @@ class FineTune:
         x0 = sample_teacher(
             self.player.ema, self.base.scheduler_config, x_T, text, self.uncond_text, PREVIEW_STEPS, PREVIEW_GUIDANCE
         )
-        return decode(self.base.vae, x0)
+        return decode(self._vae(), x0)
+
+    def _vae(self) -> Autoencoder:
+        """The autoencoder as it is now."""
+        return self.base.vae if self.decoder is None else self.decoder.averaged()
 
     def components(self) -> Components:
         """The averaged teacher as a base, adapters merged, to be saved."""
@@ -127,7 +146,7 @@ class FineTune:
         if self.config.lora_rank is not None:
             unet.fuse_lora()
             unet.unload_lora()
-        return Components(unet, base.vae, base.text_encoder, base.tokenizer, base.scheduler_config)
+        return Components(unet, self._vae(), base.text_encoder, base.tokenizer, base.scheduler_config)
 
 
 def build_finetune(
@@ -153,7 +172,11 @@ def build_finetune(
         add_lora(unet, config.lora_rank, seed)
     player = Player("teacher", unet, config.optim, engine)
     compact = tie(unet, size) if config.compact_share > 0 else unet
-    return FineTune(config, base, player, compact, precision)
+    decoder = None
+    if config.decoder_share > 0:
+        features = load_features(EYES).to(device)
+        decoder = DecoderTuning(config, base.vae, features, engine, partial(autocast, torch.device(device), precision))
+    return FineTune(config, base, player, compact, decoder, precision)
 
 
 def check_paths(config: TeacherConfig) -> None:
