@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from jobs.sweep import Sweep, hand_over
+from jobs.outcome import hand_over
+from jobs.sweep import Sweep
 from naruto_add.artifact import Artifact, Manifest
 from naruto_add.cli import main
 from naruto_add.config import Recipe
 from naruto_add.recipe import load
 from naruto_add.sweep import space as spaces
+from naruto_add.sweep.rungs import Halving
 from naruto_add.training import checkpoint
 from naruto_add.training.state import TrainState
 from naruto_add.training.world import World
@@ -23,7 +25,7 @@ def sweep_of(run: Path, recipe: Recipe, space: str = "weights") -> Sweep:
     found, problems = spaces.read(space, recipe)
     assert found is not None, problems
     parents = [Artifact(run / kind, Manifest(kind, {}, {})) for kind in ("teacher", "shards")]
-    return Sweep(recipe, run, found, (8, 16), 2, *parents)
+    return Sweep(recipe, run, found, (8, 16), Halving(), *parents)
 
 
 def test_all_mistakes_come_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

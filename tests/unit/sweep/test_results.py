@@ -77,7 +77,7 @@ def test_rows_come_best_first_and_say_how_far_each_came(tmp_path: Path) -> None:
 
 def test_table_and_plots_hold_every_trial(tmp_path: Path) -> None:
     rows = results.rows_of(trials(tmp_path), ledger_of(tmp_path), SPACE)
-    results.write_results(tmp_path, rows, None, {"space": SPACE.to_json()})
+    results.write_results(tmp_path, rows, None, None, {"space": SPACE.to_json()})
     found = json.loads((tmp_path / results.SWEEP).read_text())
     assert [row["trial"] for row in found["trials"]] == [2, 0, 1, 3]
     with (tmp_path / results.TABLE).open() as file:
