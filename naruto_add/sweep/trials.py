@@ -94,7 +94,10 @@ def adopt(source: Path, target: Path, images: int) -> None:
     if (source / learnt).is_dir():
         shutil.copytree(source / learnt, aside / learnt)
     if (problem := checkpoint.defect(aside / learnt)) is not None:
-        raise UserError(f"{source / learnt}: {problem}. Remove {source}; the same command trains it again.")
+        raise UserError(
+            f"{source / learnt}: {problem}. Nobody can go on from it; remove the run's .work/sweep-* and .work/trial-* "
+            "to begin the sweep anew."
+        )
     shutil.copy(source / METRICS, aside / METRICS)
     for copied in (*(aside / learnt).iterdir(), aside / learnt, aside / METRICS, aside):
         flush(copied)
