@@ -31,7 +31,7 @@ CHANGEABLE = tuple(
         "terminal_share", "simulated_share", "distill_weight", "perceptual_weight", "feature_weight", "target",
         "weighting", "teacher_guidance", "teacher_steps", "adversarial_weight", "r1_gamma", "mismatch_weight",
         "augment", "heads_learning_rate", "heads_steps", "heads_renewal", "optim.learning_rate",
-        "optim.weight_decay", "optim.max_grad_norm",
+        "optim.ema_images", "optim.weight_decay", "optim.max_grad_norm",
     )
 )  # fmt: skip
 """What may become another in mid-training: it is in no checkpoint, and no schedule jumps with it. A learning rate is
