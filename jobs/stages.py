@@ -26,7 +26,7 @@ from naruto_add.storage import checkpoints, mirror
 DECIDES_NOTHING = {
     "data": ("s3_endpoint", "max_rejected"),
     "teacher": (),
-    "distill": ("measure_images", "measure_pictures"),
+    "distill": ("measure_images", "measure_pictures", "survey_pictures"),
     "evaluate": ("batch_size",),
     "export": (),
 }

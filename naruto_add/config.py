@@ -177,6 +177,9 @@ class DistillConfig:
     """Measure the distance to the held-out images every so many images and at the end, into the metrics; 0: never."""
     measure_pictures: Annotated[int, Field(ge=2)] = 64
     """Pictures of such a measurement, of held-out captions in export.steps steps, looked at by evaluate.extractor."""
+    survey_pictures: Annotated[int, Field(ge=2)] = 256
+    """Pictures of the last measurement, of other captions and noises, in each of evaluate.student_steps; by them
+    `tune` compares its best trial with the recipe's own settings."""
     optim: OptimConfig
 
 

@@ -46,6 +46,8 @@ class DistanceProbe:
     real: Tensor
     """Features (M, F) of the held-out images."""
     pictures: int
+    others: int
+    """Pictures that are drawn at the end."""
     steps: int
     """Steps of the distance that is measured on the way."""
     all_steps: tuple[int, ...]
@@ -56,7 +58,7 @@ class DistanceProbe:
     def measure(self, finished: bool) -> dict[str, float]:
         """`fd_real` and `kid_real` over `scored` pictures; at the end also `fd_real_at_S` and `seconds_at_S`.
 
-        The latter are over as many other pictures in S steps, and seconds a picture, drawn by the batch.
+        The latter are over `surveyed` other pictures in S steps, and seconds a picture, drawn by the batch.
         """
         features, _ = self._look(range(self.pictures), self.steps)
         found = {
@@ -68,9 +70,10 @@ class DistanceProbe:
 
     def _survey(self) -> dict[str, float]:
         """Pictures that no decision has been made from, in all numbers of steps."""
-        seen = {steps: self._look(range(self.pictures, 2 * self.pictures), steps) for steps in self.all_steps}
+        numbers = range(self.pictures, self.pictures + self.others)
+        seen = {steps: self._look(numbers, steps) for steps in self.all_steps}
         write_tensors(self.folder / UNSEEN, {str(steps): features for steps, (features, _) in seen.items()})
-        found: dict[str, float] = {}
+        found = {"surveyed": float(self.others)}
         for steps, (features, seconds) in seen.items():
             found |= {f"fd_real_at_{steps}": frechet_distance(features, self.real), f"seconds_at_{steps}": seconds}
         return found
@@ -99,6 +102,7 @@ def open_probe(
         eyes=eyes,
         real=real,
         pictures=distill.measure_pictures,
+        others=distill.survey_pictures,
         steps=recipe.export.steps,
         all_steps=scored.student_steps,
         batch_size=scored.batch_size,

@@ -6,6 +6,9 @@ of it: Tune ends a trial by ending its process, and in Ray 2.60 the placement gr
 in there stays behind, so that on a full cluster the next trial waits for ever (ray#54305). A piece starts from the
 checkpoint of the one before; the price is a start of Ray Train for every rung.
 
+A population (`sweep.population`) is such a sweep for every rung: trials that all must wait for each other would hold
+processes for nothing, and find a place only if all fit at once.
+
 What Tune knows is not kept: the ledger remembers what was decided and the checkpoints what was learnt.
 """
 
@@ -26,7 +29,7 @@ from naruto_add.on_ray import cluster
 from naruto_add.on_ray.capacity import TRIAL_CPUS, check_sweep, trial_needs, trials_at_once
 from naruto_add.on_ray.train import train_student
 from naruto_add.sweep.ledger import CONTINUES, STOPPED, Entry, Ledger
-from naruto_add.sweep.trials import Trial, measured, scores
+from naruto_add.sweep.trials import CHECKPOINTS, Trial, has_lost_its_start, measured, scores
 from naruto_add.training.guards import TrainingStopped
 
 Say = Callable[[Entry], None]
@@ -39,18 +42,16 @@ QUIET = {
 """No files of Tune's own loggers, Ctrl-C as anywhere else, and the output engine that can be silent: the newer one
 prints a table even then."""
 MAX_FAILURES = 3
-CHECKPOINTS = "checkpoints"
 
 
 def run_sweep(trials: Sequence[Trial], ledger: Ledger, parallel: int | None, folder: Path, say: Say) -> None:
-    """Run the trials to whose end the ledger has no line yet, `parallel` at once (None: as many as fit).
+    """Run these trials to their last rung, `parallel` at once (None: as many as fit).
 
     `say` hears of every decision. The same call after an interruption goes on. Raises UserError for what a trial has
     found to be the user's mistake (a student that fails to learn is none, it is a result), and where the trials do not
     fit the cluster.
     """
-    waiting = ledger.open(len(trials))
-    if not waiting:
+    if not trials:
         return
     compute = trials[0].recipe.compute
     os.environ.update(QUIET)
@@ -62,7 +63,7 @@ def run_sweep(trials: Sequence[Trial], ledger: Ledger, parallel: int | None, fol
     plain = {trial.number: trial.to_plain() for trial in trials}
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(climb, plain=plain), resources(compute)),
-        param_space={"trial": tune.grid_search(waiting)},
+        param_space={"trial": tune.grid_search(list(plain))},
         tune_config=tune.TuneConfig(
             scheduler=referee,
             max_concurrent_trials=at_once,
@@ -114,6 +115,8 @@ def reach(trial: Trial, images: int) -> dict[str, Any]:
     """Train to a rung, unless that was done before the sweep was interrupted; what was measured there."""
     try:
         if measured(trial.work, images) is None:
+            if has_lost_its_start(trial):
+                return {"mistake": f"{trial.work}: its checkpoint is damaged or gone. Remove this folder."}
             train_student(trial.recipe, trial.teacher, trial.shards, trial.work, None, until=images)
     except TrainingStopped as stopped:
         return {"failed": str(stopped)}

@@ -36,11 +36,17 @@ class Entry:
     reason: str | None = None
     """Why it failed."""
 
+    @property
+    def found(self) -> str:
+        """The distance, or the reason, for a line."""
+        return f"FD {self.distance:,.1f}" if self.distance is not None else str(self.reason)
+
 
 class Ledger:
     """All measurements of a sweep, in the order in which they came."""
 
-    def __init__(self, path: Path, rungs: tuple[int, ...], reduction: int) -> None:
+    def __init__(self, path: Path, rungs: tuple[int, ...], reduction: int | None) -> None:
+        """`reduction` None: nobody is stopped before the end."""
         self.path = path
         self.rungs = rungs
         self.reduction = reduction
@@ -51,13 +57,27 @@ class Ledger:
         self, trial: int, images: int, numbers: Mapping[str, float], seconds: float, reason: str | None = None
     ) -> tuple[Entry, bool]:
         """Decide, write down and return; the second is False for what was written down before."""
-        known = next((e for e in self.entries if (e.trial, e.images) == (trial, images)), None)
+        known = self.at(trial, images)
         if known is not None:
             return known, False
         distance = None if reason is not None else numbers["fd_real"]
         entry = Entry(trial, images, distance, self._verdict(trial, images, distance), seconds, dict(numbers), reason)
         self._add(entry)
         return entry, True
+
+    def at(self, trial: int, images: int) -> Entry | None:
+        """What is written down of a trial at a rung."""
+        return next((entry for entry in self.entries if (entry.trial, entry.images) == (trial, images)), None)
+
+    def distance(self, trial: int, images: int) -> float | None:
+        """What is written down at a rung; None where the trial failed on the way there."""
+        entry = self.at(trial, images)
+        return None if entry is None or entry.verdict == FAILED else entry.distance
+
+    def finished(self, trial: int) -> bool:
+        """Whether a trial has come to its end."""
+        entry = self.last(trial)
+        return entry is not None and entry.verdict == FINISHED
 
     def last(self, trial: int) -> Entry | None:
         """Where a trial stands."""
@@ -73,8 +93,10 @@ class Ledger:
             return FAILED
         if images >= self.rungs[-1]:
             return FINISHED
+        if trial == KEEPER or self.reduction is None:
+            return CONTINUES
         before = [e.distance for e in self.entries if e.images == images and e.distance is not None]
-        return CONTINUES if trial == KEEPER or goes_on(distance, before, self.reduction) else STOPPED
+        return CONTINUES if goes_on(distance, before, self.reduction) else STOPPED
 
     def _add(self, entry: Entry) -> None:
         """Write all lines aside and put them in the file's place: it is never cut short."""

@@ -38,6 +38,8 @@ class Column:
 def draw_parallel(rows: Sequence[Row], space: Space, path: Path) -> None:
     """Parallel coordinates: an axis a setting, then the distance at the first rung and at the end.
 
+    Where settings have changed on the way, they are the last ones, and the first rung says nothing of them.
+
     A line a trial: coloured by its distance at the end, grey where it did not come so far, dashed for the recipe's own
     settings. Nothing is written where no trial has come to a rung.
     """
@@ -46,7 +48,8 @@ def draw_parallel(rows: Sequence[Row], space: Space, path: Path) -> None:
         return
     end = reached[-1]
     columns = [setting_column(each, rows) for each in space.ranges]
-    columns += [rung_column(images, rows) for images in dict.fromkeys((reached[0], end))]
+    compared = [end] if any(len(row.lineage) > 1 for row in rows) else dict.fromkeys((reached[0], end))
+    columns += [rung_column(images, rows) for images in compared]
     drawing = Figure(figsize=(INCHES_AN_AXIS * (len(columns) + 1), HEIGHT_INCHES), layout="constrained")
     axis = drawing.subplots()
     distances = [row.rungs[end] for row in rows if end in row.rungs]
@@ -124,6 +127,7 @@ def draw_pareto(rows: Sequence[Row], path: Path) -> None:
     ]  # fmt: skip
     if not marks:
         return
+    surveyed = next(row.surveyed for row in rows if row.few_steps)
     drawing = Figure(figsize=(8, HEIGHT_INCHES), layout="constrained")
     axis = drawing.subplots()
     best = front([(seconds, distance) for seconds, distance, _, _ in marks])
@@ -134,7 +138,7 @@ def draw_pareto(rows: Sequence[Row], path: Path) -> None:
     axis.step(*zip(*best, strict=True), where="post", color="#777777", lw=1, zorder=0)
     axis.set_xscale("log")
     axis.set_xlabel("seconds a picture, drawn by the batch while the sweep was running")
-    axis.set_ylabel(f"FD over pictures that chose nothing, N = {rows[0].n}")
+    axis.set_ylabel(f"FD over pictures that chose nothing, N = {surveyed}")
     axis.set_title("trial@steps on the front; red: the recipe's own settings", fontsize=9)
     axis.spines[["top", "right"]].set_visible(False)
     drawing.savefig(path, dpi=DPI)

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import yaml
@@ -17,6 +18,7 @@ from naruto_add.errors import UserError
 from naruto_add.evaluation.frechet import frechet_difference
 from naruto_add.evaluation.probe import unseen
 from naruto_add.sweep.ledger import FINISHED, KEEPER, Entry, Ledger
+from naruto_add.sweep.population import Lineage
 from naruto_add.sweep.space import Space
 from naruto_add.sweep.trials import Trial
 
@@ -29,22 +31,30 @@ class Row:
 
     trial: int
     settings: dict[str, Any]
-    """Of the space, whether drawn or the recipe's own."""
+    """Of the space, whether drawn or the recipe's own; in a population the last ones."""
     verdict: str
     images: int
     """Seen when it ended."""
     seconds: float
     """Of training."""
     n: int | None
-    """Pictures of its distances; None where it failed before the first."""
+    """Pictures of its distances on the way; None where it failed before the first."""
     fd_real: float | None
     """At its end; None where it failed."""
     kid_real: float | None
     rungs: dict[int, float]
-    """Distances on the way, by images seen."""
+    """Distances of this student on its way, whichever trial trained it then, by images seen."""
     few_steps: dict[int, tuple[float, float]]
-    """Of a finished trial, by steps: distance over other pictures, and seconds a picture."""
+    """Of a finished trial, by steps: distance over `surveyed` other pictures, and seconds a picture."""
+    surveyed: int | None
     reason: str | None = None
+    lineage: Lineage = ()
+    """In a population: who trained the student, from which image on and with which settings; else empty."""
+
+    @property
+    def way(self) -> str:
+        """The lineage in short: `3@0 > 1@450` was trial 3's until image 450."""
+        return " > ".join(f"{leg.trial}@{leg.images}" for leg in self.lineage)
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,42 @@ class Verdict:
         )
         if high < 0:
             return measured + "It is better."
-        return measured + ("It is worse there: its lead was chance." if low > 0 else "That may be chance.")
+        return measured + (
+            "It is worse there: its lead was chance." if low > 0 else "That may be chance: they cannot be told apart."
+        )
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """The same two settings again, each trained anew with other seeds: whether not only the students differ."""
+
+    best: int
+    other: int
+    seeds: tuple[int, ...]
+    """Those with which both trainings came to their end."""
+    differences: tuple[float, ...]
+    """By seed, as `Verdict.difference`."""
+    interval: tuple[float, float] | None
+    """95 % of their mean, Student's t over the seeds; None of fewer than two."""
+    failed: tuple[str, ...] = ()
+    """Why trainings failed."""
+
+    @property
+    def text(self) -> str:
+        """What to believe."""
+        pairs = ", ".join(
+            f"{value:+,.1f} (seed {seed})" for seed, value in zip(self.seeds, self.differences, strict=True)
+        )
+        told = [f"Trained anew, {title(self.best)} against {title(self.other)}: FD {pairs or 'unknown'}."]
+        if self.interval is not None:
+            low, high = self.interval
+            told.append(f"Mean {fmean(self.differences):+,.1f} [{low:+,.1f}, {high:+,.1f}] over seeds.")
+            told.append(
+                "Its settings are better." if high < 0
+                else "Its settings are worse." if low > 0
+                else "That may be chance: the settings cannot be told apart."
+            )  # fmt: skip
+        return " ".join([*told, *self.failed])
 
 
 def title(trial: int) -> str:
@@ -81,12 +126,14 @@ def title(trial: int) -> str:
 def rows_of(trials: Sequence[Trial], ledger: Ledger, space: Space) -> list[Row]:
     """A row a trial that has been anywhere, the best first: those that came farthest, by their distance."""
     rows = [row_of(trial, ledger, space) for trial in trials if ledger.last(trial.number) is not None]
-    return sorted(rows, key=lambda row: (-len(row.rungs), row.fd_real is None, row.fd_real or 0.0, row.trial))
+    return sorted(
+        rows, key=lambda row: (-max(row.rungs, default=0), row.fd_real is None, row.fd_real or 0.0, row.trial)
+    )
 
 
 def row_of(trial: Trial, ledger: Ledger, space: Space) -> Row:
     """A trial that has been measured, or has failed."""
-    entries = [entry for entry in ledger.entries if entry.trial == trial.number]
+    entries = [entry for entry in ledger.entries if entry.trial == trial.trained_by(entry.images)]
     last = entries[-1]
     return Row(
         trial=trial.number,
@@ -99,7 +146,9 @@ def row_of(trial: Trial, ledger: Ledger, space: Space) -> Row:
         kid_real=last.numbers.get("kid_real"),
         rungs={entry.images: entry.distance for entry in entries if entry.distance is not None},
         few_steps=by_steps(last),
+        surveyed=int(last.numbers["surveyed"]) if "surveyed" in last.numbers else None,
         reason=last.reason,
+        lineage=trial.lineage,
     )
 
 
@@ -155,13 +204,19 @@ def flat(row: Row) -> dict[str, Any]:
     """A row without nesting."""
     values = asdict(row)
     rungs, steps, settings = values.pop("rungs"), values.pop("few_steps"), values.pop("settings")
+    values["lineage"] = row.way
     few = {f"fd_real_at_{n}_steps": fd for n, (fd, _) in steps.items()}
     few |= {f"seconds_at_{n}_steps": seconds for n, (_, seconds) in steps.items()}
     return values | settings | {f"fd_real_at_{images}_images": fd for images, fd in rungs.items()} | few
 
 
-def write_results(folder: Path, rows: Sequence[Row], verdict: Verdict | None, describe: dict[str, Any]) -> None:
+def write_results(
+    folder: Path, rows: Sequence[Row], verdict: Verdict | None, again: Confirmation | None, describe: dict[str, Any]
+) -> None:
     """`sweep.json` and `trials.csv`: everything, for a program and for a spreadsheet."""
-    judged = None if verdict is None else {**asdict(verdict), "text": verdict.text}
-    write_json(folder / SWEEP, {**describe, "verdict": judged, "trials": [asdict(row) for row in rows]})
+    told = {
+        name: None if found is None else {**asdict(found), "text": found.text}
+        for name, found in (("verdict", verdict), ("confirmation", again))
+    }
+    write_json(folder / SWEEP, {**describe, **told, "trials": [asdict(row) for row in rows]})
     write_table(folder / TABLE, rows)

@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from naruto_add.config import OptimConfig
 from naruto_add.training.pace import total_images
 
 DEFAULT_RUNGS = 3
+
+
+@dataclass(frozen=True)
+class Halving:
+    """How hard ASHA chooses."""
+
+    reduction: int = 2
+    """One trial in so many goes on from a rung."""
 
 
 def rung_images(optim: OptimConfig, first: int | None, reduction: int) -> tuple[int, ...]:
@@ -24,9 +33,14 @@ def rung_images(optim: OptimConfig, first: int | None, reduction: int) -> tuple[
     at = first or total / reduction ** (DEFAULT_RUNGS - 1)
     rungs = set()
     while at < total:
-        rungs.add(math.ceil(at / optim.batch_size) * optim.batch_size)
+        rungs.add(whole_steps(at, optim))
         at *= reduction
     return (*sorted(rungs - {total}), total)
+
+
+def whole_steps(images: float, optim: OptimConfig) -> int:
+    """So many images, rounded up to whole steps."""
+    return math.ceil(images / optim.batch_size) * optim.batch_size
 
 
 def goes_on(distance: float, before: Sequence[float], reduction: int) -> bool:

@@ -32,6 +32,7 @@ FIXED = (
     "distill.student_timesteps",
     "distill.measure_images",
     "distill.measure_pictures",
+    "distill.survey_pictures",
 )
 """What is the same for all trials, or they could not be compared: their length, their pace, how they are measured."""
 PRIMES = tuple(n for n in range(2, 200) if all(n % divisor for divisor in range(2, n)))
@@ -189,6 +190,14 @@ def radical_inverse(row: int, base: int, place: int, seed: int) -> float:
 def rounded(value: float, whole: bool) -> float | int:
     """To a whole number or to `DIGITS` digits."""
     return round(value) if whole else float(f"{value:.{DIGITS}g}")
+
+
+def value_of(recipe: Recipe, setting: str) -> Any:
+    """What a setting is in a recipe."""
+    place: Any = recipe
+    for part in setting.split("."):
+        place = getattr(place, part)
+    return place
 
 
 def recipe_of(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,15 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from naruto_add.artifact import flush
 from naruto_add.config import Recipe
+from naruto_add.errors import UserError
+from naruto_add.sweep.population import Lineage
+from naruto_add.sweep.space import value_of
+from naruto_add.training import checkpoint
 from naruto_add.training.telemetry import METRICS, whole_lines
+
+CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,8 @@ class Trial:
     shards: Path
     work: Path
     rungs: tuple[int, ...]
+    lineage: Lineage = ()
+    """In a population: the student's way so far, the last leg being this trial's own; else empty."""
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON values, to be sent to another process."""
@@ -38,10 +48,11 @@ class Trial:
 
     def value(self, setting: str) -> Any:
         """What one of the recipe's settings is here."""
-        place: Any = self.recipe
-        for part in setting.split("."):
-            place = getattr(place, part)
-        return place
+        return value_of(self.recipe, setting)
+
+    def trained_by(self, images: int) -> int:
+        """The trial that trained this student up to that image."""
+        return next((leg.trial for leg in reversed(self.lineage) if leg.images < images), self.number)
 
 
 @dataclass(frozen=True)
@@ -65,5 +76,37 @@ def measured(work: Path, images: int) -> Measured | None:
 
 def scores(record: Mapping[str, float]) -> dict[str, float]:
     """Of a record, what the probe has measured."""
-    names = ("fd_real", "kid_real", "scored", "seconds_at_")
+    names = ("fd_real", "kid_real", "scored", "surveyed", "seconds_at_")
     return {name: value for name, value in record.items() if name.startswith(names)}
+
+
+def adopt(source: Path, target: Path, images: int) -> None:
+    """Give a new work folder what another's student has learnt in so many images: its checkpoint and metrics.
+
+    The source is only read. Nothing happens where `target` is there already, for it appears whole or not at all.
+    Raises UserError where the checkpoint is gone, or a bit of it or of its copy has changed.
+    """
+    if target.exists():
+        return
+    learnt = Path(CHECKPOINTS, f"images-{images:012d}")
+    aside = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    if (source / learnt).is_dir():
+        shutil.copytree(source / learnt, aside / learnt)
+    if (problem := checkpoint.defect(aside / learnt)) is not None:
+        raise UserError(
+            f"{source / learnt}: {problem}. Nobody can go on from it; remove the run's .work/sweep-* and .work/trial-* "
+            "to begin the sweep anew."
+        )
+    shutil.copy(source / METRICS, aside / METRICS)
+    for copied in (*(aside / learnt).iterdir(), aside / learnt, aside / METRICS, aside):
+        flush(copied)
+    aside.rename(target)
+    flush(target.parent)
+
+
+def has_lost_its_start(trial: Trial) -> bool:
+    """Whether a student that was taken over from another has no valid checkpoint left: it must not begin anew."""
+    start = trial.lineage[-1].images if trial.lineage else 0
+    found = checkpoint.newest(trial.work / CHECKPOINTS) if start else None
+    return bool(start) and (found is None or checkpoint.images_of(found) < start)

@@ -47,6 +47,7 @@ def test_a_sweep_goes_on_after_its_driver_was_killed_and_ends_with_a_recipe(
     words = ["tune", "--recipe", "smoke", "--run", str(run), "--space", str(tmp_path / "space.yaml"), "--trials", "2"]
     words += ["--compute.launcher", "inline", "--compute.workers", "1", "--compute.zero-stage", "None"]
     words += ["--distill.head-start", "None", "--distill.measure-pictures", "4", "--distill.optim.images", "8"]
+    words += ["--distill.survey-pictures", "6"]
     words += ["--rung-images", "4", "--parallel", "1"]
     kill_after_the_first_result(words)
     before = ledger(run)
@@ -61,6 +62,7 @@ def test_a_sweep_goes_on_after_its_driver_was_killed_and_ends_with_a_recipe(
     found = json.loads((run / "sweep" / "sweep.json").read_text())
     assert sorted(row["trial"] for row in found["trials"]) == [0, 1]
     assert all(row["n"] == 4 for row in found["trials"])
+    assert found["verdict"] is None or found["verdict"]["n"] == 6
     assert (run / "sweep" / "parallel.png").stat().st_size > 5000 and (run / "sweep" / "pareto.png").exists()
     best = found["trials"][0]
     recipe = load(run / "sweep" / "best.yaml")

@@ -14,7 +14,7 @@ from tests.tiny import SIZE_PX
 
 CPU = torch.device("cpu")
 SMOKE = load("smoke")
-RECIPE = replace(SMOKE, distill=replace(SMOKE.distill, measure_images=8, measure_pictures=3))
+RECIPE = replace(SMOKE, distill=replace(SMOKE.distill, measure_images=8, measure_pictures=3, survey_pictures=5))
 
 
 class Easel:
@@ -53,11 +53,11 @@ def test_the_same_captions_and_noises_every_time_and_others_at_the_end(shards: S
     assert easel.drawn == asked
     last = probe.measure(finished=True)
     assert {name: last[name] for name in first} == first
-    others = [(captions[place % 3], place, steps) for steps in (4, 2, 1) for place in range(3, 6)]
+    others = [(captions[place % 3], place, steps) for steps in (4, 2, 1) for place in range(3, 8)]
     assert easel.drawn == [*asked, *asked, *others]
     assert {f"{name}_at_{steps}" for name in ("fd_real", "seconds") for steps in (4, 2, 1)} < set(last)
     features = unseen(tmp_path, 2)
-    assert features.shape == (3, probe.real.shape[1])
+    assert features.shape == (5, probe.real.shape[1]) and last["surveyed"] == 5
 
 
 def test_the_held_out_images_are_looked_at_once(shards: Shards, tmp_path: Path) -> None:

@@ -80,3 +80,12 @@ def test_what_is_written_down_is_not_decided_again_after_a_restart(tmp_path: Pat
     judged(again, 1, 16, 7.0)
     lines = [Entry(**json.loads(line)) for line in path.read_text().splitlines()]
     assert lines == [*first.entries, Entry(1, 16, 7.0, FINISHED, 1.0, {"fd_real": 7.0})]
+
+
+def test_in_a_population_nobody_is_stopped_and_a_failure_has_no_distance(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl", RUNGS, None)
+    assert [judged(ledger, trial, 8, 10.0 + trial) for trial in range(4)] == [CONTINUES] * 4
+    ledger.judge(4, 8, {}, 0.0, "collapse")
+    judged(ledger, 5, 8, float("inf"))
+    assert [ledger.distance(trial, 8) for trial in (3, 4, 5, 6)] == [13.0, None, None, None]
+    assert judged(ledger, 1, 16, 9.0) == FINISHED and ledger.finished(1) and not ledger.finished(2)

@@ -17,6 +17,7 @@ from naruto_add.recipe import load
 from naruto_add.sweep import results
 from naruto_add.sweep.ledger import Ledger
 from naruto_add.sweep.plots import draw_parallel, draw_pareto, front
+from naruto_add.sweep.results import Confirmation
 from naruto_add.sweep.space import Range, Space, recipe_of
 from naruto_add.sweep.trials import Trial, measured
 
@@ -77,7 +78,7 @@ def test_rows_come_best_first_and_say_how_far_each_came(tmp_path: Path) -> None:
 
 def test_table_and_plots_hold_every_trial(tmp_path: Path) -> None:
     rows = results.rows_of(trials(tmp_path), ledger_of(tmp_path), SPACE)
-    results.write_results(tmp_path, rows, None, {"space": SPACE.to_json()})
+    results.write_results(tmp_path, rows, None, None, {"space": SPACE.to_json()})
     found = json.loads((tmp_path / results.SWEEP).read_text())
     assert [row["trial"] for row in found["trials"]] == [2, 0, 1, 3]
     with (tmp_path / results.TABLE).open() as file:
@@ -131,3 +132,13 @@ def test_metrics_say_what_was_measured_at_a_rung_and_nothing_else_does(tmp_path:
     assert found is not None and found.seconds == 5.0
     assert found.numbers == {"fd_real": 9.0, "kid_real": 1.0, "scored": 4.0}
     assert measured(tmp_path, 12) is measured(tmp_path, 16) is measured(tmp_path / "nowhere", 8) is None
+
+
+def test_other_seeds_say_whether_the_settings_differ_or_two_students() -> None:
+    better = Confirmation(3, 0, (1, 2, 3), (-9.0, -10.0, -11.0), (-12.0, -8.0))
+    assert better.text.endswith("Mean -10.0 [-12.0, -8.0] over seeds. Its settings are better.")
+    assert "trial 3 against trial 0 (the recipe's own settings): FD -9.0 (seed 1), -10.0 (seed 2)" in better.text
+    assert "Its settings are worse." in replace(better, interval=(1.0, 2.0)).text
+    assert "cannot be told apart" in replace(better, interval=(-1.0, 2.0)).text
+    lone = Confirmation(3, 0, (2,), (-9.0,), None, ("Seed 1, trial 3 failed: collapse.",))
+    assert lone.text.endswith("FD -9.0 (seed 2). Seed 1, trial 3 failed: collapse.")

@@ -78,7 +78,7 @@ def test_what_is_no_space_is_told(tmp_path: Path, text: str, complaint: str) -> 
 
 def test_a_name_that_does_not_ship_is_told_with_those_that_do() -> None:
     _, (problem,) = spaces.read("weight", MINI)
-    assert "did you mean weights?" in problem and "Shipped: weighting, weights" in problem
+    assert "did you mean weights?" in problem and "Shipped: near, weighting, weights" in problem
 
 
 def test_more_trials_begin_with_the_same_ones_and_another_seed_gives_others(tmp_path: Path) -> None:
