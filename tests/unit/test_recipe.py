@@ -80,11 +80,11 @@ def test_all_mistakes_are_told_at_once_with_the_nearest_valid_name(tmp_path: Pat
 
 
 def test_a_wrong_flag_does_not_hide_other_checks() -> None:
-    found, problems = recipe.read("smoke", {"seed": ["-1"], "teacher.optim.batch_size": ["7"]})
+    found, problems = recipe.read("smoke", {"seed": ["-1"], "distill.optim.batch_size": ["7"]})
 
     assert [p for p in problems if p.startswith("seed:")] == problems
     assert found is not None
-    assert "teacher.optim.batch_size (7) must be a multiple" in recipe.check(found)[0]
+    assert "distill.optim.batch_size (7) must be a multiple" in recipe.check(found)[0]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_an_unknown_recipe_names_the_shipped_ones() -> None:
         ({"distill": {"mismatch_weight": 1.0, "conditioning": "image"}}, "set distill.conditioning text or both"),
         ({"distill": {"synthetic_steps": 25}}, "set distill.real_images decoded"),
         ({"distill": {"weighting": "nfsd", "teacher_steps": 4}}, "set distill.teacher_steps 1"),
-        ({"compute": {"workers": 3}}, "teacher.optim.batch_size .8. must be a multiple"),
+        ({"compute": {"workers": 3, "finetune_workers": None}}, "teacher.optim.batch_size .8. must be a multiple"),
     ],
 )
 def test_settings_that_do_not_fit_each_other(sections: dict[str, dict[str, object]], complaint: str) -> None:
@@ -145,7 +145,7 @@ def test_all_problems_of_a_method_are_told_together() -> None:
 def test_empty_lists_are_told_together_with_all_else() -> None:
     empty = {"student_steps": (), "teacher_steps": (), "base_steps": ()}
     base = replace(recipe.load("smoke"), prompts=())
-    problems = recipe.check(changed(base, evaluate=empty, compute={"workers": 3}))
+    problems = recipe.check(changed(base, evaluate=empty, compute={"workers": 3, "finetune_workers": None}))
     for name in ("evaluate.student_steps", "evaluate.teacher_steps", "evaluate.base_steps", "prompts"):
         assert f"{name} is empty: give at least one." in problems
     assert len(problems) == 6 and "teacher.optim.batch_size (8) must be a multiple" in " ".join(problems)
@@ -203,6 +203,6 @@ def test_more_threads_than_cores_is_a_warning() -> None:
 
 def test_public_settings_are_few_and_frozen() -> None:
     # A new setting is a promise: add it here on purpose.
-    assert len(recipe.settings()) == 110
+    assert len(recipe.settings()) == 113
     with pytest.raises(AttributeError):
         recipe.load("smoke").distill.size = "tiny"  # type: ignore[misc]
