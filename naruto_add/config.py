@@ -101,7 +101,7 @@ class TeacherConfig:
     textures of this universe; 0: the base's own decoder."""
     decoder_crop_px: PositiveInt = 64
     """Side of such a crop, in whole latents and at most the image."""
-    decoder_learning_rate: PositiveFloat = 3e-4
+    decoder_learning_rate: PositiveFloat = 1e-3
     optim: OptimConfig
 
 

@@ -16,6 +16,7 @@ from naruto_add.cli import main
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("RAY_worker_niceness", "0")  # or two clusters beside each other starve each other
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 if "NARUTO_ADD_CACHE" not in os.environ:  # one for all processes of the tests, so that each model is converted once

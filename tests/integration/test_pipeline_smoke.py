@@ -20,7 +20,7 @@ NOISE = 2
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.ray
 @pytest.mark.timeout(400)
 def test_everything_within_its_time_and_again_within_seconds(
     tmp_path: Path, here: Callable[[Sequence[str | Path]], Done]

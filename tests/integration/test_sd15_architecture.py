@@ -16,7 +16,7 @@ LIMIT_GIB = 20
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.ray
 @pytest.mark.skipif(psutil.virtual_memory().available < LIMIT_GIB * 2**30, reason=f"needs {LIMIT_GIB} GiB of memory")
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("lora_rank", [16, pytest.param(None, marks=pytest.mark.long)], ids=["lora", "all-weights"])
