@@ -142,7 +142,7 @@ print({"torch", "ray"} & set(sys.modules))
     assert "s3://nobody/x/: there is no such bucket" in done.stderr
 
 
-@pytest.mark.ray  # where Ray Serve has been imported, a SIGTERM that other tests send to themselves crashes the process
+@pytest.mark.slow
 def test_a_server_names_one_version_and_every_machine_fetches_it_for_itself(
     there: Storage, sent: str, bundle: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
