@@ -119,7 +119,7 @@ class Engine:
                 raise ApiError(503, "This server is going down; ask again in a moment.", code="unavailable", retry_s=1)
             present = [*self._waiting, *self._active]
             if len(present) + len(jobs) > self.max_batch + self.max_waiting or not self._in_time(jobs, present):
-                raise self._full()
+                raise self._full(len(jobs))
             self._waiting.extend(jobs)
             self._changed.notify_all()
 
@@ -141,14 +141,15 @@ class Engine:
             for job in (*others, *jobs)
         )
 
-    def _full(self) -> ApiError:
+    def _full(self, wanted: int) -> ApiError:
         """The refusal, with an estimate of when half of the queue will be drawn; not the same for all, or they would
         all come back together.
         """
         batches = (self.waiting / self.max_batch + 1) / 2
         seconds = self._seconds_drawing * batches * random.uniform(0.7, 1.3)
         text = f"All places are taken ({self.drawing} pictures in work, {self.waiting} waiting)."
-        return ApiError(429, f"{text} Try again in {seconds:.1f} s.", code="queue_full", retry_s=seconds)
+        text = f"{text} Try again in {seconds:.1f} s."
+        return ApiError(429, text, code="queue_full", retry_s=seconds, full=wanted == 1)
 
     def _run(self) -> None:
         """The thread: fill the batch, make a pass, hand out what is done. Whatever ends it, nobody waits in vain."""

@@ -40,11 +40,11 @@ def plain() -> Components:
 @pytest.fixture(scope="module")
 def networks(cache_folder: Path, plain: Components) -> OnProcessor:
     torch.set_num_threads(1)
-    return opened(plain)
+    return opened(plain, 8)
 
 
-def opened(components: Components) -> OnProcessor:
-    return OnProcessor(copy.deepcopy(components), DIGEST, None, TEXT_SHAPE)
+def opened(components: Components, most_rows: int = 1) -> OnProcessor:
+    return OnProcessor(copy.deepcopy(components), DIGEST, None, TEXT_SHAPE, most_rows)
 
 
 def rows(components: Components, count: int = 5) -> tuple[Tensor, Tensor, Tensor]:
@@ -69,7 +69,7 @@ def test_the_embedded_guidance_scale_is_built_in(plain: Components) -> None:
     components.unet = tiny_unet(condition_dim=16)
     condition = torch.randn(1, 16, generator=torch.Generator().manual_seed(1))
     unet = copy.deepcopy(components.unet)
-    networks = OnProcessor(components, "conditioned", condition, TEXT_SHAPE)
+    networks = OnProcessor(components, "conditioned", condition, TEXT_SHAPE, 1)
     x_t, t, texts = rows(plain, 1)
     expected = unet(x_t, t, encoder_hidden_states=texts, timestep_cond=condition).sample
     other = unet(x_t, t, encoder_hidden_states=texts, timestep_cond=-condition).sample
@@ -87,7 +87,7 @@ def test_neither_batch_nor_position_changes_a_bit(networks: OnProcessor, plain: 
 
 def test_the_weights_of_torch_are_freed_and_the_configs_stay(plain: Components) -> None:
     components = copy.deepcopy(plain)
-    OnProcessor(components, DIGEST, None, TEXT_SHAPE)
+    OnProcessor(components, DIGEST, None, TEXT_SHAPE, 1)
     assert {p.device.type for part in (components.unet, components.vae) for p in part.parameters()} == {"meta"}
     assert latent_shape(components.unet) == latent_shape(plain.unet)
 
@@ -124,7 +124,7 @@ def test_a_cache_that_takes_nothing_only_costs_time(
     monkeypatch.setenv(mirror.CACHE, str(occupied))
     x_t, core = rows(plain, 1)[0], openvino.Core()
     model = compiled.converted(core, compiled.Decoder(plain.vae), (x_t,), DIGEST)
-    assert torch.equal(compiled.Compiled(core, model, "f32")(x_t), networks.decode(x_t))
+    assert torch.equal(compiled.Compiled(core, model, 1, "f32")(x_t), networks.decode(x_t))
 
 
 def test_other_weights_and_shapes_have_other_places(plain: Components) -> None:
