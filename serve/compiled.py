@@ -110,7 +110,7 @@ class OnProcessor:
         self._core = openvino.Core()
         unet = converted(self._core, Denoiser(components.unet, condition), self._draw(2), digest)
         vae = converted(self._core, Decoder(components.vae), self._draw(2)[:1], digest)
-        self._unet = Rows(Compiled(self._core, unet, 1, "f32"))
+        self.unet = Rows(Compiled(self._core, unet, 1, "f32"))
         self._decoder, self._decoder_model = Rows(Compiled(self._core, vae, 1, "f32")), vae
         if components.unet.get_memory_footprint() <= MOST_WEIGHTS:
             self._add_sizes(unet, rows)
@@ -121,7 +121,7 @@ class OnProcessor:
         """Compile the UNet for more rows, up to so many."""
         for size in SIZES:
             if size <= rows:
-                self._unet.offer(size, Compiled(self._core, unet, size, "f32"), self._draw)
+                self.unet.offer(size, Compiled(self._core, unet, size, "f32"), self._draw)
 
     def _draw(self, rows: int) -> tuple[Tensor, Tensor, Tensor]:
         """Random inputs of the UNet: x_t (rows,C,h,w), t (rows,), texts (rows,L,D)."""
@@ -131,7 +131,7 @@ class OnProcessor:
 
     def predict(self, x_t: Tensor, t: Tensor, texts: Tensor) -> Tensor:
         """See `Networks`."""
-        return self._unet(x_t, t, texts)
+        return self.unet(x_t, t, texts)
 
     def decode(self, latents: Tensor) -> Tensor:
         """See `Networks`."""

@@ -135,9 +135,9 @@ class Engine:
             job.deadline = now + self.max_slowdown * pace.drawn_s(job.passes_left, len(jobs), self.max_batch)
         others = [job for job in present if job.model == jobs[0].model and not job.future.done()]
         begin, count = max(now, self._pass_ends), len(others) + len(jobs)
-        passing = self._passing
+        passing, slowness = self._passing, pace.slowness
         return not others or all(
-            begin + pace.drawn_s(job.passes_left - (job in passing), count, self.max_batch) <= job.deadline
+            begin + slowness * pace.drawn_s(job.passes_left - (job in passing), count, self.max_batch) <= job.deadline
             for job in (*others, *jobs)
         )
 
@@ -200,7 +200,7 @@ class Engine:
     def _advance(self, model: Model, jobs: Sequence[Job]) -> None:
         """Make the pass, finish those that are done, preview those that want it."""
         began = time.monotonic()
-        self._passing, self._pass_ends = jobs, began + model.pace.pass_s(len(jobs))
+        self._passing, self._pass_ends = jobs, began + model.pace.slowness * model.pace.pass_s(len(jobs))
         model.advance([job.drawing for job in jobs if job.drawing is not None])
         self._passing, seconds = (), time.monotonic() - began
         model.pace.note_pass(len(jobs), seconds)
