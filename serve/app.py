@@ -13,6 +13,7 @@ from naruto_add import __version__
 from serve import errors
 from serve.answers import Answer
 from serve.auth import ANYONE, KeyGate
+from serve.door import Tally
 from serve.errors import ApiError
 from serve.limits import BodyLimit
 from serve.logs import RequestLog, about_prompt
@@ -46,10 +47,11 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(studio: Studio, echo_id: bool = True) -> ASGIApp:
+def create_app(studio: Studio, echo_id: bool = True, behind_door: bool = False) -> ASGIApp:
     """The application with its gates, outermost first: log, CORS, keys, body limit.
 
-    `echo_id` False: whoever runs it puts X-Request-Id into the answers.
+    `echo_id` False: whoever runs it puts X-Request-Id into the answers. `behind_door`: all requests come through
+    `serve.door.Door`.
     """
     settings = studio.settings
     app: ASGIApp = BodyLimit(create_routes(studio), settings.max_body_bytes, settings.timeout_s)
@@ -58,7 +60,8 @@ def create_app(studio: Studio, echo_id: bool = True) -> ASGIApp:
         app = CORSMiddleware(
             app, settings.cors_origins, allow_methods=["GET", "POST"], allow_headers=["authorization", "content-type"]
         )
-    return RequestLog(app, studio.metrics, echo_id)
+    app = RequestLog(app, studio.metrics, echo_id)
+    return Tally(app, studio.metrics) if behind_door else app
 
 
 def create_routes(studio: Studio) -> FastAPI:

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from naruto_add.errors import UserError, raise_all
 from naruto_add.storage import fetched
+from serve.door import CALLBACK, VARIABLE
 from serve.settings import Replicas, Settings, renamed
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ class Copy:
     def __serve_build_asgi_app__(self) -> ASGIApp:
         from serve.app import create_app
 
-        return create_app(self.studio, echo_id=False)  # Ray puts the id into the answer
+        behind_door = os.environ.get(VARIABLE) == CALLBACK
+        return create_app(self.studio, echo_id=False, behind_door=behind_door)  # Ray puts the id into the answer
 
     def check_health(self) -> None:
         """Ray asks this every few seconds, and replaces a copy that raises; time for the others to hear its metrics."""
@@ -193,6 +195,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "RAY_DEDUP_LOGS": "0",
         "RAY_enable_metrics_collection": "0",  # /metrics has what is needed
+        VARIABLE: CALLBACK,
         "RAY_worker_niceness": "0",  # by default Ray lets everything else on the machine go first
     }
 

@@ -119,7 +119,7 @@ class Engine:
                 raise ApiError(503, "This server is going down; ask again in a moment.", code="unavailable", retry_s=1)
             present = [*self._waiting, *self._active]
             if len(present) + len(jobs) > self.max_batch + self.max_waiting or not self._in_time(jobs, present):
-                raise self._full()
+                raise self._full(len(jobs))
             self._waiting.extend(jobs)
             self._changed.notify_all()
 
@@ -135,20 +135,21 @@ class Engine:
             job.deadline = now + self.max_slowdown * pace.drawn_s(job.passes_left, len(jobs), self.max_batch)
         others = [job for job in present if job.model == jobs[0].model and not job.future.done()]
         begin, count = max(now, self._pass_ends), len(others) + len(jobs)
-        passing = self._passing
+        passing, slowness = self._passing, pace.slowness
         return not others or all(
-            begin + pace.drawn_s(job.passes_left - (job in passing), count, self.max_batch) <= job.deadline
+            begin + slowness * pace.drawn_s(job.passes_left - (job in passing), count, self.max_batch) <= job.deadline
             for job in (*others, *jobs)
         )
 
-    def _full(self) -> ApiError:
+    def _full(self, wanted: int) -> ApiError:
         """The refusal, with an estimate of when half of the queue will be drawn; not the same for all, or they would
         all come back together.
         """
         batches = (self.waiting / self.max_batch + 1) / 2
         seconds = self._seconds_drawing * batches * random.uniform(0.7, 1.3)
         text = f"All places are taken ({self.drawing} pictures in work, {self.waiting} waiting)."
-        return ApiError(429, f"{text} Try again in {seconds:.1f} s.", code="queue_full", retry_s=seconds)
+        text = f"{text} Try again in {seconds:.1f} s."
+        return ApiError(429, text, code="queue_full", retry_s=seconds, full=wanted == 1)
 
     def _run(self) -> None:
         """The thread: fill the batch, make a pass, hand out what is done. Whatever ends it, nobody waits in vain."""
@@ -199,7 +200,7 @@ class Engine:
     def _advance(self, model: Model, jobs: Sequence[Job]) -> None:
         """Make the pass, finish those that are done, preview those that want it."""
         began = time.monotonic()
-        self._passing, self._pass_ends = jobs, began + model.pace.pass_s(len(jobs))
+        self._passing, self._pass_ends = jobs, began + model.pace.slowness * model.pace.pass_s(len(jobs))
         model.advance([job.drawing for job in jobs if job.drawing is not None])
         self._passing, seconds = (), time.monotonic() - began
         model.pace.note_pass(len(jobs), seconds)

@@ -15,6 +15,8 @@ from naruto_add.recipe import nearest
 from serve.schemas import GenerationRequest
 
 INVALID = "invalid_request_error"
+FULL, RETRY_MS = b"x-full", b"retry-after-ms"
+"""Headers of answers: there is no place for even one more picture (`serve.door`), and when to come back."""
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 MESSAGES = {
     404: "There is nothing at {method} {path}. See /docs for what there is.",
@@ -34,9 +36,11 @@ class ApiError(Exception):
         param: str | None = None,
         code: str | None = None,
         retry_s: float | None = None,
+        full: bool = False,
     ) -> None:
         super().__init__(message)
-        self.status, self.message, self.param, self.code, self.retry_s = status, message, param, code, retry_s
+        self.status, self.message, self.param, self.code = status, message, param, code
+        self.retry_s, self.full = retry_s, full
 
     def body(self) -> dict[str, Any]:
         """The JSON of the answer."""
@@ -47,6 +51,8 @@ class ApiError(Exception):
     def response(self) -> JSONResponse:
         """The answer itself."""
         headers = {} if self.retry_s is None else retry_headers(self.retry_s)
+        if self.full:
+            headers[FULL.decode()] = "1"
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         return JSONResponse(self.body(), self.status, headers)

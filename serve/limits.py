@@ -35,7 +35,7 @@ class BodyLimit:
         except ApiError as refusal:
             await self._refuse(refusal, scope, receive, send)
         else:
-            await self.app(scope, replay(body, receive), send)
+            await self.app(scope, after({"type": "http.request", "body": body, "more_body": False}, receive), send)
 
     async def _refuse(self, refusal: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
         scope["state"]["rejected"] = refusal.code
@@ -57,16 +57,18 @@ class BodyLimit:
                 return bytes(body)
 
 
-def replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body once and then waits for the client to leave, as the real one does."""
-    sent = False
+def after(first: Message, receive: Receive) -> Receive:
+    """A `receive` that gives this message, then what `receive` gives: after a whole body it waits for the client to
+    leave, as the real one does.
+    """
+    given = False
 
     async def again() -> Message:
-        nonlocal sent
-        if sent:
+        nonlocal given
+        if given:
             return await receive()
-        sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        given = True
+        return first
 
     return again
 

@@ -152,9 +152,9 @@ class Model:
     @torch.inference_mode()
     def _networks(self, condition: Tensor | None) -> Networks:
         """What computes fastest on this device."""
-        if self.device.type == "cpu":
-            return OnProcessor(self.components, self.ability.digest, condition, self.text("").shape[1:])
         rows = self.max_batch * (1 if self.ability.guidance_scale is None else 2)
+        if self.device.type == "cpu":
+            return OnProcessor(self.components, self.ability.digest, condition, self.text("").shape[1:], rows)
         return OnDevice(self.components, None if condition is None else condition.to(self.device), rows)
 
     @torch.inference_mode()

@@ -10,20 +10,27 @@ import math
 
 import numpy
 
+RECENT = 0.2
+"""Weight of the newest pass in `Pace.slowness`."""
+
 
 class Pace:
     """The least seconds seen of one UNet pass, by the pictures in it, and of decoding a picture.
 
-    The least, because a machine that is busy with other things says nothing about batches.
+    The least, because a machine that is busy with other things says nothing about batches. How busy it is `slowness`
+    tells: how many times the least the last passes took. Promises are made in least seconds, and who comes is judged
+    by how things are.
     """
 
     def __init__(self) -> None:
         self._passes: dict[int, float] = {}
         self._decode_s = math.inf
+        self.slowness = 1.0
 
     def note_pass(self, pictures: int, seconds: float) -> None:
         """A pass of so many pictures was made."""
-        self._passes[pictures] = min(seconds, self._passes.get(pictures, math.inf))
+        least = self._passes[pictures] = min(seconds, self._passes.get(pictures, math.inf))
+        self.slowness += RECENT * (seconds / least - self.slowness)
 
     def note_decode(self, seconds: float) -> None:
         """A picture was decoded."""

@@ -71,7 +71,9 @@ def test_the_official_client_draws_the_command_line_s_picture(client: openai.Ope
     assert answer.data is not None and len(answer.data) == 2
     drawn = levels(base64.b64decode(answer.data[0].b64_json or ""))
     plain = numpy.asarray(generate(PROMPT, bundle, 4, 7))
-    assert psnr(drawn, plain) >= 50, "a decoder may compute in bfloat16 (serve.compiled)"
+    assert psnr(drawn, plain) >= 47, (
+        "a decoder in bfloat16 is within 48.1 dB before rounding to levels (serve.compiled)"
+    )
     assert [model.id for model in client.models.list()] == ["student", "teacher"]
 
 
@@ -134,7 +136,10 @@ def test_the_same_picture_in_a_crowd(one_server: Server) -> None:
 
 
 def test_more_than_it_can_draw_is_refused_at_once_and_in_shape(one_server: Server) -> None:
-    """Refusals are quick while the engine is busy, and it is back to normal when the crowd has left."""
+    """Refusals are quick while the engine is busy, and it is back to normal when the crowd has left. Most are refused
+    at the door, and told to the copy by whoever comes next.
+    """
+    before = len(one_server.log.read_text().splitlines())
 
     def one(seed: int) -> tuple[int, float, dict[str, Any]]:
         body = json.dumps({"prompt": "a", "model": "teacher", "steps": 20, "seed": seed}).encode()
@@ -149,11 +154,16 @@ def test_more_than_it_can_draw_is_refused_at_once_and_in_shape(one_server: Serve
             assert int(error.headers["Retry-After"]) >= 1
             return error.code, time.perf_counter() - began, json.load(error)
 
-    with ThreadPoolExecutor(80) as pool:
-        answers = list(pool.map(one, range(80)))
+    with ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(one, range(160)))
     assert {status for status, _, _ in answers} == {200, 429}
     assert all(body["error"]["code"] == "queue_full" for status, _, body in answers if status == 429)
     draw(one_server.url, {"prompt": PROMPT})
+    lines = [json.loads(line) for line in one_server.log.read_text().splitlines()[before:]]
+    at_the_door = sum(line["requests"] for line in lines if line["event"] == "refused at the door")
+    by_the_copy = sum(line.get("status") == 429 for line in lines)
+    assert at_the_door + by_the_copy == sum(status == 429 for status, _, _ in answers)
+    assert at_the_door > by_the_copy
 
 
 def test_it_listens_on_the_loopback_alone(one_server: Server) -> None:

@@ -18,6 +18,7 @@ from naruto_add.storage import mirror
 from serve import compiled
 from serve.compiled import OnProcessor, openvino, psnr
 from serve.model import Ability, Model, OnDevice, Wish
+from serve.rows import alike
 from tests.tiny import MAX_TOKENS, SIZE_PX, TEXT_DIM, tiny_components, tiny_unet
 
 DIGEST, TEXT_SHAPE = "of the tiny base", (MAX_TOKENS, TEXT_DIM)
@@ -40,11 +41,11 @@ def plain() -> Components:
 @pytest.fixture(scope="module")
 def networks(cache_folder: Path, plain: Components) -> OnProcessor:
     torch.set_num_threads(1)
-    return opened(plain)
+    return opened(plain, 8)
 
 
-def opened(components: Components) -> OnProcessor:
-    return OnProcessor(copy.deepcopy(components), DIGEST, None, TEXT_SHAPE)
+def opened(components: Components, most_rows: int = 1) -> OnProcessor:
+    return OnProcessor(copy.deepcopy(components), DIGEST, None, TEXT_SHAPE, most_rows)
 
 
 def rows(components: Components, count: int = 5) -> tuple[Tensor, Tensor, Tensor]:
@@ -69,7 +70,7 @@ def test_the_embedded_guidance_scale_is_built_in(plain: Components) -> None:
     components.unet = tiny_unet(condition_dim=16)
     condition = torch.randn(1, 16, generator=torch.Generator().manual_seed(1))
     unet = copy.deepcopy(components.unet)
-    networks = OnProcessor(components, "conditioned", condition, TEXT_SHAPE)
+    networks = OnProcessor(components, "conditioned", condition, TEXT_SHAPE, 1)
     x_t, t, texts = rows(plain, 1)
     expected = unet(x_t, t, encoder_hidden_states=texts, timestep_cond=condition).sample
     other = unet(x_t, t, encoder_hidden_states=texts, timestep_cond=-condition).sample
@@ -78,16 +79,31 @@ def test_the_embedded_guidance_scale_is_built_in(plain: Components) -> None:
 
 
 def test_neither_batch_nor_position_changes_a_bit(networks: OnProcessor, plain: Components) -> None:
-    x_t, t, texts = rows(plain)
-    alone = [networks.predict(x_t[k : k + 1], t[k : k + 1], texts[k : k + 1]) for k in range(5)]
-    for order in ([0, 1, 2, 3, 4], [4, 2, 0], [3, 1], [1, 3, 3, 0]):
+    """Of networks for several rows too, where there are such: see the next test."""
+    x_t, t, texts = rows(plain, 9)
+    alone = [networks.predict(x_t[k : k + 1], t[k : k + 1], texts[k : k + 1]) for k in range(9)]
+    orders = [[0, 1, 2, 3, 4, 5, 6, 7], [8, 7, 6, 5, 4, 3, 2, 1, 0], [4, 2, 0], [3, 1], [1, 3, 3, 0], [5, 8, 8, 2, 6]]
+    for order in orders:
         together = networks.predict(x_t[order], t[order], texts[order])
         assert all(torch.equal(together[place], alone[k][0]) for place, k in enumerate(order))
 
 
+def test_the_unet_is_compiled_for_more_rows_where_that_keeps_its_bits(
+    networks: OnProcessor, plain: Components, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = openvino.Core()
+    folder = compiled.place("Denoiser", [each[:1] for each in rows(plain)], DIGEST)
+    model = core.read_model(folder / compiled.MODEL, folder / compiled.WEIGHTS)
+    single, wider = (compiled.Compiled(core, model, size, "f32") for size in (1, 2))
+    assert networks.unet.sizes[0] == 1 and set(networks.unet.sizes) <= {1, *compiled.SIZES}
+    assert (2 in networks.unet.sizes) == alike(wider, single, rows(plain, 2))
+    monkeypatch.setattr(compiled, "MOST_WEIGHTS", 0)
+    assert opened(plain, 8).unet.sizes == [1], "large ones are not held several times"
+
+
 def test_the_weights_of_torch_are_freed_and_the_configs_stay(plain: Components) -> None:
     components = copy.deepcopy(plain)
-    OnProcessor(components, DIGEST, None, TEXT_SHAPE)
+    OnProcessor(components, DIGEST, None, TEXT_SHAPE, 1)
     assert {p.device.type for part in (components.unet, components.vae) for p in part.parameters()} == {"meta"}
     assert latent_shape(components.unet) == latent_shape(plain.unet)
 
@@ -124,7 +140,7 @@ def test_a_cache_that_takes_nothing_only_costs_time(
     monkeypatch.setenv(mirror.CACHE, str(occupied))
     x_t, core = rows(plain, 1)[0], openvino.Core()
     model = compiled.converted(core, compiled.Decoder(plain.vae), (x_t,), DIGEST)
-    assert torch.equal(compiled.Compiled(core, model, "f32")(x_t), networks.decode(x_t))
+    assert torch.equal(compiled.Compiled(core, model, 1, "f32")(x_t), networks.decode(x_t))
 
 
 def test_other_weights_and_shapes_have_other_places(plain: Components) -> None:

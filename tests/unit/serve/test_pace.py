@@ -31,6 +31,17 @@ def test_the_least_counts_and_gaps_are_filled() -> None:
     assert made.pass_s(1) == pytest.approx(0.010) and made.pass_s(2) == pytest.approx(0.020)
 
 
+def test_a_busy_machine_makes_no_promise_longer_and_is_known_to_be_slow() -> None:
+    made = pace(10, 20, decode_ms=1)
+    assert made.slowness == pytest.approx(1)
+    for _ in range(30):
+        made.note_pass(2, 0.060)
+    assert made.slowness == pytest.approx(3, rel=0.01) and made.pass_s(2) == pytest.approx(0.020)
+    for _ in range(30):
+        made.note_pass(1, 0.010)
+    assert made.slowness == pytest.approx(1, rel=0.01), "and when it is quiet again that is known too"
+
+
 @given(st.lists(st.floats(1, 100), min_size=8, max_size=8), st.floats(0, 50), st.integers(1, 8), st.integers(1, 31))
 def test_company_never_makes_it_quicker(times: list[float], decode_ms: float, passes: int, pictures: int) -> None:
     made = pace(*sorted(times), decode_ms=decode_ms)
