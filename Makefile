@@ -5,6 +5,7 @@ RUN ?= runs/demo
 
 BIN := .venv/bin
 STAMP := .venv/.installed
+TWO := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo bench test test-long lint format lock
@@ -29,7 +30,8 @@ bench: $(STAMP)  ## speed of training and drawing beside their peers, on a quiet
 	$(BIN)/python -m jobs.bench
 
 test: lint  ## lint, types, import rules and all tests
-	$(BIN)/python -m pytest -m "not alone and not long" --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not ray and not alone and not long" $(TWO)
+	$(BIN)/python -m pytest -m "ray and not long" $(TWO)
 	$(BIN)/python -m pytest -m alone $$(grep -rl mark.alone tests)
 
 test-long: $(STAMP)  ## what takes minutes more: every stage as a job on a cluster of three nodes

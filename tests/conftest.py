@@ -15,6 +15,7 @@ import pytest
 from naruto_add.cli import main
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads that spin take the other process's core
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("RAY_worker_niceness", "0")  # or two clusters beside each other starve each other
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -63,8 +64,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     The server last: it stays until the end, and would slow down the others.
     """
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (looks_at(SERVER, item), not looks_at(RUN, item), item.path not in slow))
+    slow, slowest = ({item.path for item in items if item.get_closest_marker(mark)} for mark in ("slow", "timeout"))
+    items.sort(
+        key=lambda item: (
+            looks_at(SERVER, item),
+            not looks_at(RUN, item),
+            item.path not in slowest,
+            item.path not in slow,
+        )
+    )
 
 
 @pytest.fixture

@@ -63,8 +63,9 @@ def serving(bundle: Path, *words: str | Path, log: Path | None = None) -> Iterat
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def wait_until(there_is: Callable[[], bool], seconds: float = 60) -> None:
-    """Slow machines draw slowly: wait for a state, not for a time; go on after `seconds` whether it is there or not."""
+def wait_until(there_is: Callable[[], bool], seconds: float = 60) -> bool:
+    """Slow machines draw slowly: wait for a state, not for a time; whether it came within `seconds`."""
     deadline = time.monotonic() + seconds
-    while not there_is() and time.monotonic() < deadline:
+    while not (found := there_is()) and time.monotonic() < deadline:
         time.sleep(0.1)
+    return found

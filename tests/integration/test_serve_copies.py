@@ -69,8 +69,7 @@ def test_both_work_and_draw_alike(server: Server) -> None:
         pictures.update(answer["data"][0]["b64_json"] for answer in answers)
         return sum(count > before.get(copy, 0) for copy, count in drawn(server).items()) >= 2
 
-    wait_until(both_drew)
-    assert both_drew(), "one of them draws nothing, or its metrics are missing"
+    assert wait_until(both_drew), "one of them draws nothing, or its metrics are missing"
     assert len(pictures) == 1
 
 
@@ -118,10 +117,10 @@ def test_a_copy_that_dies_under_load_is_replaced_and_costs_nobody_more_than_a_re
         except (urllib.error.URLError, OSError):  # it had been given to the one that died
             return False
 
-    wait_until(new, 120)
+    replaced = wait_until(new, 120)
     stop.set()
     for thread in clients:
         thread.join()
-    assert new(), "the copy was not replaced by one that draws"
+    assert replaced, "the copy was not replaced by one that draws"
     assert before > 20 and len(outcomes) > before + 20, "there was no load"
     assert sum(outcomes) / len(outcomes) >= 0.999, f"{outcomes.count(False)} of {len(outcomes)} failed twice"
