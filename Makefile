@@ -34,7 +34,7 @@ test: lint  ## lint, types, import rules and all tests
 	$(BIN)/python -m pytest -m "ray and not long" $(TWO)
 	$(BIN)/python -m pytest -m alone $$(grep -rl mark.alone tests)
 
-test-long: $(STAMP)  ## what takes minutes more: every stage as a job on a cluster of three nodes
+test-long: $(STAMP)  ## what takes minutes more: jobs on a cluster of three nodes, two copies of a server, all weights of SD 1.5
 	$(BIN)/python -m pytest -m long
 
 lint: $(STAMP)  ## lint, types and import rules

@@ -19,7 +19,7 @@ import pytest
 from serve.auth import hashed, new_key
 from tests.servers import Server, serving, wait_until
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long]
 KEY, FREE_KEY = new_key(), new_key()
 
 
