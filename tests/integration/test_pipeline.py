@@ -133,7 +133,7 @@ def test_interrupted_it_says_so_and_goes_on_to_the_same_weights(
     last = here(["finetune", *words])
     assert last.returncode == 0, last.stderr
     steps = [event["images"] for event in events(last.stdout) if "images" in event]
-    assert steps[0] > 8, "it went on from where it was stopped"
+    assert steps[0] > 4, "it went on from where it was stopped"
     for kind in ("shards", "teacher"):
         assert artifact.read_manifest(run / kind).digest == artifact.read_manifest(tiny_run / kind).digest
 
