@@ -23,7 +23,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip check
 	touch $(STAMP)
 
-demo: $(STAMP)  ## the whole pipeline on the built-in data, 14 minutes on 2 cores; RUN=runs/demo
+demo: $(STAMP)  ## the whole pipeline on the built-in data, 13 minutes on 2 cores; RUN=runs/demo
 	$(BIN)/naruto-add run --recipe mini --run $(RUN)
 
 bench: $(STAMP)  ## speed of training and drawing beside their peers, on a quiet machine; writes runs/bench

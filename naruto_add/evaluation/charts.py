@@ -85,7 +85,8 @@ def scatter(series: Sequence[Series], levels: Sequence[Mark], x_title: str, y_ti
     parts = grid(x, y, x_title, y_title)
     for level in levels:
         parts.append(line("level", (x.start, y(level.y)), (x.end, y(level.y))))
-        parts.append(text(WIDTH - RIGHT, y(level.y) - 5, level.name, "level end"))
+        below = any(level.y < other.y for other in levels)  # or two floors' names would lie on each other
+        parts.append(text(WIDTH - RIGHT, y(level.y) + (15 if below else -5), level.name, "level end"))
     for one in series:
         parts += drawn_series(one, x, y)
     return svg(parts, WIDTH, HEIGHT, f"{y_title} against {x_title}")
