@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import count
 
 import numpy
@@ -16,7 +17,6 @@ from naruto_add.evaluation.latency import once
 from naruto_add.export.diffusers import open_bundle
 from serve.model import Model, Pixels, Wish, open_student
 
-REPORT_STEPS = 100
 SEEDS = range(4)
 LEVELS = 255
 BEYOND_DOUBT_DB = 100.0
@@ -26,27 +26,28 @@ BEYOND_DOUBT_DB = 100.0
 def picture(setting: Setting) -> Pair:
     """Seconds of a picture at batch 1, each of a new caption, by the endpoint's model and by the pipeline."""
     model, pipeline = both(setting)
-    numbers = count()
-
-    def caption() -> str:
-        return f"{setting.recipe.prompts[0]} {next(numbers)}"
-
+    new = captions(setting)
     return Pair(
-        lambda: seconds_of(lambda: drawn(model, caption(), 0)),
-        lambda: seconds_of(lambda: plain(pipeline, caption(), 0)),
+        lambda: seconds_of(lambda: drawn(model, next(new), 0)),
+        lambda: seconds_of(lambda: plain(pipeline, next(new), 0)),
     )
 
 
-def beside_teacher(setting: Setting, steps: str) -> Pair:
-    """Seconds of a picture in `steps` by the endpoint's model, and by the teacher as the founding report ran it."""
-    model, other, numbers = both(setting)[0], teacher(setting), count()
-    theirs = QUICK_STEPS if setting.quick else REPORT_STEPS
+def beside_teacher(setting: Setting, steps: str, peer_steps: str) -> Pair:
+    """Seconds of a picture in `steps` by the endpoint's model, and in `peer_steps` by the teacher under guidance."""
+    model, other, new = both(setting)[0], teacher(setting), captions(setting)
+    theirs = QUICK_STEPS if setting.quick else int(peer_steps)
     prompt = setting.recipe.prompts[0]
     once(other, 1, prompt)  # warm
     return Pair(
-        lambda: seconds_of(lambda: drawn(model, f"{prompt} {next(numbers)}", 0, int(steps))),
+        lambda: seconds_of(lambda: drawn(model, next(new), 0, int(steps))),
         lambda: once(other, theirs, prompt).total_s,
     )
+
+
+def captions(setting: Setting) -> Iterator[str]:
+    """New ones without end, so that no text is remembered."""
+    return (f"{setting.recipe.prompts[0]} {number}" for number in count())
 
 
 def likeness(setting: Setting) -> Pair:

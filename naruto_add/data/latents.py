@@ -22,6 +22,9 @@ from naruto_add.models.load import Components, encode_images, encode_text
 
 Tensors = dict[str, torch.Tensor]
 
+DECODING = ("decoder.", "post_quant_conv.")
+"""Parts of an autoencoder that have no say in latents: where fine-tuning changed them, the cache is still good."""
+
 
 def encode(
     shards: Shards, split: str, components: Components, folder: Path, batch_size: int, device: torch.device | str
@@ -85,10 +88,6 @@ def digest(components: Components) -> str:
             found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     found.update(canonical(components.tokenizer.get_vocab()).encode())
     return found.hexdigest()
-
-
-DECODING = ("decoder.", "post_quant_conv.")
-"""Parts of an autoencoder that have no say in latents: where fine-tuning changed them, the cache is still good."""
 
 
 def decides(key: str) -> bool:

@@ -27,11 +27,11 @@ from naruto_add.diffusion import losses
 from naruto_add.diffusion.guidance import predict
 from naruto_add.distill.eyes import Captions, Eye, Picture, PixelEye, Shown, Sight
 from naruto_add.distill.judges import Judges, opinion, trajectory_end
-from naruto_add.distill.method import Distillation, numbers
+from naruto_add.distill.method import Distillation
 from naruto_add.distill.setup import Setup
 from naruto_add.models.discriminator import Panel
 from naruto_add.models.load import decode
-from naruto_add.training.method import mean_terms
+from naruto_add.training.method import mean_terms, numbers
 from naruto_add.training.pace import learning_rate
 from naruto_add.training.player import Player, frozen
 from naruto_add.training.state import TrainState

@@ -18,7 +18,7 @@ from naruto_add.distill.judges import Judges
 from naruto_add.distill.setup import Setup
 from naruto_add.models.load import Components, decode, encode_text, latent_shape
 from naruto_add.training.engine import autocast
-from naruto_add.training.method import mean_terms
+from naruto_add.training.method import mean_terms, numbers
 from naruto_add.training.pace import learning_rate
 from naruto_add.training.player import Player
 from naruto_add.training.state import TrainState
@@ -141,8 +141,3 @@ def simulate(
         eps = rng.normal(shape, seed, f"simulated-{after}", positions).to(x0)
         x_t = schedule.add_noise(x0, eps, torch.full((len(x0),), after))
     return found
-
-
-def numbers(terms: dict[str, Tensor]) -> dict[str, float]:
-    """The terms as plain numbers."""
-    return {name: float(value.detach()) for name, value in terms.items()}

@@ -21,6 +21,7 @@ from naruto_add.diffusion import losses
 from naruto_add.models.features import FeatureNet
 from naruto_add.models.load import Autoencoder, decode
 from naruto_add.training.engine import EngineFactory
+from naruto_add.training.method import numbers
 from naruto_add.training.pace import learning_rate
 from naruto_add.training.player import Player
 
@@ -64,7 +65,7 @@ class DecoderTuning:
         weight = chosen[rows].to(l1) / (self.config.decoder_share * len(batch))
         l1, seen = ((weight * each).sum() for each in (l1, seen))
         self.player.backward(L1_WEIGHT * l1 + seen)
-        return {"decoder_l1": float(l1.detach()), "decoder_perceptual": float(seen.detach())}
+        return numbers({"decoder_l1": l1, "decoder_perceptual": seen})
 
     def crops(self, batch: Batch, rows: Tensor, positions: list[int], seed: int) -> tuple[Tensor, Tensor]:
         """Latents (N,C,k,k) and pixels (N,3,f k,f k) of one place in each of these rows, f the autoencoder's factor."""

@@ -60,3 +60,8 @@ class Method(Protocol):
 def mean_terms(terms: Sequence[dict[str, float]]) -> dict[str, float]:
     """The mean of each named number over the micro-batches."""
     return {name: fmean(term[name] for term in terms) for name in terms[0]}
+
+
+def numbers(terms: dict[str, Tensor]) -> dict[str, float]:
+    """The terms as plain numbers."""
+    return {name: float(value.detach()) for name, value in terms.items()}
