@@ -140,7 +140,7 @@ class DistillConfig:
     teacher_guidance: NaturalFloat = 3.0
     """Guidance scale of the teacher's target."""
     teacher_steps: PositiveInt = 1
-    """DDIM steps of the teacher for its target (table 1f); 4 to 16 for output. lcm always takes one."""
+    """DPM-Solver++ 2M steps of the teacher for its target (table 1f); 4 to 16 for output. lcm always takes one."""
     negative_prompt: str | None = None
     """What the images should not be, for nfsd (section 4.2 of its paper); null: its domain term is left out above
     t = 200."""

@@ -23,7 +23,8 @@ GANGS = ((1, 2, 4), (4, 2, 1), (2,), (4,), (2, 4, 1), (4, 1, 2))
 def elastic(setting: Setting) -> Trial:
     """Each trial a sequence of gangs, beside one worker from beginning to end."""
     optim = replace(setting.recipe.distill.optim, accumulation=1)
-    recipe = replace(setting.recipe, distill=replace(setting.recipe.distill, optim=optim))
+    distillation, compute = replace(setting.recipe.distill, optim=optim), replace(setting.recipe.compute, precision="fp32")
+    recipe = replace(setting.recipe, distill=distillation, compute=compute)  # bf16 products depend on a batch's size
     alone = setting.folder / "alone"
     assert lives.ended(lives.start(distill, job_of(setting, alone, recipe))) == 0
     wanted, batches = losses_of(alone), batches_of(order_of(alone))

@@ -16,9 +16,9 @@ from PIL import Image
 BOMB_SIDES = (5_700, 9_400, 13_300, 100_000)
 """Below the recipe's cap of 33 megapixels, above it, above Pillow's warning, above Pillow's limit."""
 LARGEST = (
-    ("JPEG", "RGB", 5_400), ("JPEG", "CMYK", 4_600), ("JPEG", "L", 5_700), ("PNG", "RGB", 5_700),
-    ("PNG", "RGBA", 4_100), ("PNG", "LA", 3_600), ("PNG", "P", 5_700), ("PNG", "1", 5_700), ("PNG", "I;16", 5_700),
-    ("GIF", "P", 5_700), ("WEBP", "RGB", 3_100), ("WEBP", "RGBA", 3_100),
+    ("JPEG", "RGB", 5_000), ("JPEG", "CMYK", 4_300), ("JPEG", "L", 5_700), ("PNG", "RGB", 5_490),
+    ("PNG", "RGBA", 3_880), ("PNG", "LA", 3_400), ("PNG", "P", 5_490), ("PNG", "1", 5_490), ("PNG", "I;16", 5_490),
+    ("GIF", "P", 5_490), ("WEBP", "RGB", 2_890), ("WEBP", "RGBA", 2_890),
 )  # fmt: skip
 """Format, mode and side of squares just below what is decoded: the most memory that an image can take."""
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"

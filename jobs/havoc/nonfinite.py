@@ -177,7 +177,7 @@ def on_output(change: Callable[[Tensor], Tensor]) -> Callable[[nn.Module, Any, A
 def spoilt(tensor: Tensor, value: float) -> Tensor:
     """The tensor with the value in one place."""
     changed = tensor.clone()
-    changed.view(-1)[0] = value
+    changed[(0,) * changed.ndim] = value
     return changed
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from naruto_add.config import DistillConfig
 from naruto_add.data.batch import Batch
 from naruto_add.diffusion import losses
-from naruto_add.diffusion.ddim import solve
+from naruto_add.diffusion.dpm_solver import solve
 from naruto_add.diffusion.guidance import predict
 from naruto_add.diffusion.schedule import load_schedule
 from naruto_add.distill.add import build_panel, heads_optim

@@ -22,7 +22,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 MAX_BYTES = 128 * 2**20
 """Larger files are refused unread."""
-MEMORY_BYTES = 168 * 2**20
+MEMORY_BYTES = 144 * 2**20
 """What decoding one image may take: a cap on its pixels beside the recipe's, see `bytes_per_pixel`."""
 BAND_ROWS = 256
 WHITE = (255, 255, 255)

@@ -136,7 +136,7 @@ def check_space(folder: Path, count: int, size_px: int) -> None:
     if free < needed:
         raise UserError(
             f"{folder}: {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB needed for {count} images of {size_px} px. "
-            "Free some space, choose another --run, or lower data.num_images."
+            "Free some space and give the same command again, choose another --run, or lower data.num_images."
         )
 
 

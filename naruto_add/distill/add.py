@@ -138,6 +138,7 @@ class Add(Distillation):
         if not config.distill_weight:
             return torch.zeros((), device=judges.device)
         target, c = self._target(shown, seed)
+        self.student.watch(target)  # an autoencoder may clamp what is infinite
         if x_hat.pixels is None:
             return losses.distillation(x_hat.latents, target, c)
         with torch.no_grad():

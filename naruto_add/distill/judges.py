@@ -12,7 +12,7 @@ from torch import Tensor
 from naruto_add import rng
 from naruto_add.config import DistillConfig
 from naruto_add.diffusion import losses
-from naruto_add.diffusion.ddim import solve
+from naruto_add.diffusion.dpm_solver import solve
 from naruto_add.diffusion.guidance import predict
 from naruto_add.diffusion.schedule import Schedule
 from naruto_add.models.features import FeatureNet
@@ -82,7 +82,7 @@ def opinion(
 
 @torch.no_grad()
 def trajectory_end(config: DistillConfig, judges: Judges, text: Tensor, x_s: Tensor, s: Tensor) -> Tensor:
-    """Where the guided teacher gets in `teacher_steps` DDIM steps from x_s (B,C,h,w) at s (B,), as latents."""
+    """Where the guided teacher gets in `teacher_steps` solver steps from x_s (B,C,h,w) at s (B,), as latents."""
     scale = config.teacher_guidance
     return solve(judges.teacher, judges.schedule, x_s, s, text, judges.uncond_text, scale, config.teacher_steps)
 

@@ -32,7 +32,7 @@ class Player:
         self.timeline = Timeline()
         self._bad = torch.zeros((), dtype=torch.bool)
         for parameter in self.parameters.values():
-            parameter.register_hook(self._watch)
+            parameter.register_hook(self.watch)
 
     @property
     def module(self) -> nn.Module:
@@ -50,8 +50,12 @@ class Player:
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of one micro-batch's mean loss; a ZeRO player: once per micro-batch."""
-        self._watch(loss)
+        self.watch(loss)
         self.engine.backward(loss)
+
+    def watch(self, tensor: Tensor) -> None:
+        """Remember if a loss or gradient, or what they rest on, or its norm is not finite; no synchronisation."""
+        self._bad = self._bad.to(tensor.device) | ~torch.isfinite(torch.linalg.vector_norm(tensor.detach()))
 
     def check(self) -> None:
         """Raise NonFinite on all ranks if a loss or gradient since the last step was not finite on any; collective."""
@@ -126,10 +130,6 @@ class Player:
         """The stored optimizer state of one parameter."""
         keys = {key: f"{self.name}/optimizer/{parameter}/{key}" for key in ("step", "exp_avg", "exp_avg_sq")}
         return {key: tensors[name] for key, name in keys.items() if name in tensors}
-
-    def _watch(self, tensor: Tensor) -> None:
-        """Remember if a loss or gradient, or the norm that it is clipped by, is not finite; no synchronisation."""
-        self._bad = self._bad.to(tensor.device) | ~torch.isfinite(torch.linalg.vector_norm(tensor.detach()))
 
     @torch.no_grad()
     def _average(self) -> None:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from naruto_add import rng
 from naruto_add.config import DistillConfig
 from naruto_add.diffusion import losses
-from naruto_add.diffusion.ddim import solve
+from naruto_add.diffusion.dpm_solver import solve
 from naruto_add.diffusion.samplers import few_steps, sample_student
 from naruto_add.distill import Add
 from naruto_add.distill.add import CALM

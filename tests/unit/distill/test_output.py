@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from naruto_add.config import DistillConfig
-from naruto_add.diffusion.ddim import solve
+from naruto_add.diffusion.dpm_solver import solve
 from naruto_add.distill import OutputDistillation
 from naruto_add.distill.output import last_layer, stages, watched
 from naruto_add.models.student import Size, inherit
