@@ -218,7 +218,8 @@ class ExportConfig:
     steps: Literal[1, 2, 4] = 4
     """Steps of the bundle's default call."""
     half: bool = False
-    """Store the UNet's weights in 16 bits, which halves the folder; they are computed with in 32 all the same."""
+    """Store the weights of UNet and autoencoder in 16 bits, which halves the folder; they are computed with in 32 all
+    the same."""
     title: str = "naruto-add student"
     license: str = "apache-2.0"
 

@@ -17,6 +17,8 @@ from naruto_add.errors import UserError, raise_all
 
 SHIPPED = Path(naruto_add.__file__).parent / "assets" / "mini" / "student"
 """The student that comes with the package."""
+SHIPPED_TEACHER = SHIPPED.with_name("teacher")
+"""What it was distilled from: `--teacher mini`."""
 CLOSED = ConfigDict(extra="forbid")
 
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -35,7 +37,8 @@ class Settings:
     also: tuple[str, ...] = ()
     """More bundles to serve beside it, each as NAME=BUNDLE; a request's `model` is the NAME."""
     teacher: str | None = None
-    """A teacher to serve beside it, for comparison: RUN/teacher or s3://bucket/prefix/teacher."""
+    """A teacher to serve beside it, for comparison: RUN/teacher, s3://bucket/prefix/teacher, or mini for the one that
+    ships with the package."""
     guidance_scale: PositiveFloat = 3.0
     """The teacher's guidance where a request names none."""
     threads: PositiveInt = 1
@@ -108,12 +111,17 @@ def bundles(settings: Settings) -> dict[str, str]:
     return dict(zip(names, paths, strict=True))
 
 
+def teacher_place(settings: Settings) -> str | None:
+    """The folder or URI of the teacher to serve, if there is to be one."""
+    return str(SHIPPED_TEACHER) if settings.teacher == "mini" else settings.teacher
+
+
 def renamed(settings: Settings, rename: Callable[[str, str], str]) -> Settings:
     """The settings with `rename(name, kind)` for each bundle and teacher that they name."""
-    others = list(bundles(settings).items())[1:]
+    others, teacher = list(bundles(settings).items())[1:], teacher_place(settings)
     return replace(
         settings,
         bundle=settings.bundle and rename(settings.bundle, "bundle"),
         also=tuple(f"{name}={rename(path, 'bundle')}" for name, path in others),
-        teacher=settings.teacher and rename(settings.teacher, "teacher"),
+        teacher=teacher and rename(teacher, "teacher"),
     )

@@ -19,7 +19,7 @@ from serve.memory import PictureCache
 from serve.metrics import Metrics
 from serve.model import Ability, Model, Pixels, Wish, open_student, open_teacher
 from serve.schemas import MAX_SEED, GenerationRequest
-from serve.settings import Settings, bundles
+from serve.settings import Settings, bundles, teacher_place
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ def open_models(settings: Settings) -> list[Model]:
     """The students, and the teacher if there is to be one; raises UserError."""
     paths = {name: fetched.folder(path, "bundle") for name, path in bundles(settings).items()}
     models = [open_student(path, settings.max_batch, name) for name, path in paths.items()]
-    if settings.teacher is not None:
-        path = fetched.folder(settings.teacher, "teacher")
+    if (teacher := teacher_place(settings)) is not None:
+        path = fetched.folder(teacher, "teacher")
         models.append(open_teacher(path, settings.guidance_scale, settings.max_batch))
     return models
 

@@ -39,12 +39,12 @@ SCHEDULE_SETTINGS = (
 def write_bundle(student: Components, num_timesteps: int, folder: Path, half: bool = False) -> None:
     """Write the student, trained at `num_timesteps` evenly spaced timesteps, as a pipeline folder in float32.
 
-    `half` stores the UNet in float16; the other parts are small, and transformers would compute in what they have.
+    `half` stores UNet and autoencoder in float16; transformers would compute in what the text encoder is stored in.
     """
     unet = with_guidance_input(student.unet)
     with quiet():
         pipeline = LatentConsistencyModelPipeline(
-            vae=student.vae,
+            vae=cast(student.vae, torch.float16) if half else student.vae,
             text_encoder=student.text_encoder,
             tokenizer=student.tokenizer,
             unet=cast(unet, torch.float16) if half else unet,
