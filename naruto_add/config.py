@@ -194,6 +194,8 @@ class EvaluateConfig:
     base_steps: tuple[PositiveInt, ...] = (50,)
     guidance_scale: NaturalFloat = 3.0
     """For teacher and base; the student needs none."""
+    floor_images: PositiveInt = 500
+    """At most so many pictures of the teacher are drawn once more, from other noise, for `floor/teacher`."""
     latency_steps: PositiveInt = 100
     """Teacher steps of the founding report's protocol, timed and drawn for the golden prompts only."""
     latency_repeats: PositiveInt = 3

@@ -31,9 +31,9 @@ class Numbers:
 
     @property
     def other_seed(self) -> list[int]:
-        """The same captions from other noise."""
+        """The first captions from other noise."""
         offset = -(-self.config.num_images // self.captions) * self.captions
-        return [number + offset for number in self.scored]
+        return [number + offset for number in self.scored[: self.config.floor_images]]
 
     @property
     def seeds(self) -> list[list[int]]:

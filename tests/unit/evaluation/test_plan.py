@@ -18,6 +18,11 @@ def test_the_other_seed_shows_the_same_captions_from_noise_of_its_own(
     assert [n % captions for n in numbers.scored] == [n % captions for n in numbers.other_seed]
 
 
+def test_of_many_pictures_the_other_seed_shows_the_first_captions_alone(recipe: Recipe) -> None:
+    numbers = Numbers(replace(recipe.evaluate, num_images=50, floor_images=8), 20)
+    assert numbers.other_seed == list(range(60, 68))
+
+
 def test_diversity_compares_pictures_of_one_caption(recipe: Recipe) -> None:
     numbers = Numbers(replace(recipe.evaluate, num_images=6, diversity_prompts=3, diversity_seeds=4), 20)
     assert [[n % 20 for n in prompt] for prompt in numbers.seeds] == [[0] * 4, [1] * 4, [2] * 4]
