@@ -112,7 +112,7 @@ ROWS = (
     # evaluation
     Row(
         "features",
-        "features of pictures",
+        "features of pictures, one thread",
         "images/s",
         "scoring.features",
         "torch-fidelity, same network",
@@ -120,7 +120,16 @@ ROWS = (
         3,
         FIDELITY,
     ),
-    Row("statistics", "features to Frechet distance", "s", "scoring.statistics", "torch-fidelity", 1, 5, FIDELITY),
+    Row(
+        "statistics",
+        "features to Frechet distance, one thread",
+        "s",
+        "scoring.statistics",
+        "torch-fidelity",
+        1,
+        5,
+        FIDELITY,
+    ),
     Row("scores", "Frechet distance beside torch-fidelity's", "%", "scoring.difference", None, 0.1, 1, FIDELITY),
     # growth
     Row("grow-images", "preparing: time, images", "exponent", "growth.images", None, 1.1, 2),
