@@ -18,7 +18,7 @@ from naruto_add.config import Recipe
 if TYPE_CHECKING:
     from torch import Tensor
 
-GALLERY = Path(__file__).parents[1] / "naruto_add" / "assets" / "mini" / "gallery" / "golden.png"
+GALLERY = Path(__file__).parents[1] / "naruto_add" / "assets" / "mini" / "gallery" / "golden.jpg"
 TEACHER_STEPS, STUDENT_STEPS = (50, 4), (4, 2, 1)
 FIGURE_INCHES = (9.0, 8.2)
 
@@ -32,7 +32,7 @@ class Words:
     recipe: str = "mini"
     """Where the prompts, the guidance and the seed come from."""
     out: Path = GALLERY
-    """The PNG to write."""
+    """The JPEG to write."""
 
 
 def main(words: Sequence[str]) -> None:
@@ -62,7 +62,7 @@ def columns(run: Path, recipe: Recipe) -> Iterator[tuple[str, Tensor]]:
 
 
 def lay_out(columns: Sequence[tuple[str, Tensor]], prompts: Sequence[str], out: Path) -> None:
-    """One PNG: headings above the columns, each prompt above its row."""
+    """One picture: headings above the columns, each prompt above its row."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -76,7 +76,7 @@ def lay_out(columns: Sequence[tuple[str, Tensor]], prompts: Sequence[str], out: 
             axis.set_axis_off()
     for axis, (heading, _) in zip(axes[-1], columns, strict=True):
         axis.text(0.5, -0.04, heading, transform=axis.transAxes, ha="center", va="top", fontsize=9)
-    figure.savefig(out, dpi=110)
+    figure.savefig(out, dpi=110, pil_kwargs={"quality": 90, "optimize": True})
 
 
 if __name__ == "__main__":
