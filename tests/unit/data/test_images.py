@@ -4,11 +4,12 @@ import io
 import random
 import struct
 import time
+import warnings
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from naruto_add.data import images
 from naruto_add.data.images import Reason, Rejected, square
@@ -201,3 +202,97 @@ def test_16_bit_grey_of_many_rows_is_scaled_in_bands() -> None:
     ramp = np.tile(np.linspace(0, 65535, 3 * images.BAND_ROWS + 7).astype(np.uint16)[:, None], (1, 8))
     scaled = np.asarray(images.scaled_grey(Image.fromarray(ramp)), int)
     assert np.abs(scaled - ramp / 257).max() <= 0.51
+
+
+def rejection(content: bytes, max_pixels: int = MAX_PIXELS, size_px: int = 32) -> str:
+    with pytest.raises(Rejected) as caught:
+        square(content, size_px, max_pixels)
+    assert str(caught.value) == f"{caught.value.reason}: {caught.value.detail}"
+    return str(caught.value)
+
+
+def test_limits_hold_to_the_last_pixel_and_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encoded(picture(1, (90, 70)))
+    assert square(content, 32, 90 * 70)[1] == (90, 70)
+    assert rejection(content, 6299) == "too_many_pixels: 90 x 70, at most 6299 pixels of PNG RGB"
+    monkeypatch.setattr(images, "MEMORY_BYTES", 90 * 70 * 5)
+    assert square(content, 32, MAX_PIXELS)[1] == (90, 70)
+    monkeypatch.setattr(images, "MEMORY_BYTES", 90 * 70 * 5 - 1)
+    assert "at most 6299 pixels" in rejection(content)
+    monkeypatch.undo()
+    monkeypatch.setattr(images, "MAX_BYTES", len(content))
+    assert square(content, 32, MAX_PIXELS)[1] == (90, 70)
+    assert rejection(content + b" ") == f"too_many_bytes: {len(content) + 1} bytes, at most {len(content)}"
+
+
+def test_reasons_say_what_was_found() -> None:
+    assert rejection(b"") == "not_an_image: not one of JPEG, PNG, WEBP, BMP, GIF"
+    assert rejection(encoded(picture(1, (40, 16))), size_px=33) == "too_small: 40 x 16, wanted 17 or more"
+    assert rejection(encoded(picture(1), "GIF", save_all=True, append_images=[picture(2)])) == (
+        "animated: more than one frame"
+    )
+    with pytest.raises(Rejected, match=r"^corrupt: ValueError: x{188}$"):
+        images.reject_broken(ValueError("x" * 300))
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "options", "expected"),
+    [
+        ("JPEG", "RGB", {}, 4),
+        ("JPEG", "RGB", {"progressive": True}, 6),
+        ("JPEG", "L", {"progressive": True}, 2),
+        ("MPO", "RGB", {"save_all": True, "append_images": [picture(2)]}, 4),
+        ("WEBP", "RGB", {}, 18),
+        ("PNG", "RGBA", {}, 10),
+        ("PNG", "LA", {}, 13),
+        ("PNG", "P", {"transparency": 0}, 13),
+        ("PNG", "RGB", {}, 5),
+        ("BMP", "RGB", {}, 5),
+    ],
+)
+def test_what_a_pixel_takes_depends_on_the_decoder(
+    kind: str, mode: str, options: dict[str, object], expected: int
+) -> None:
+    content = encoded(picture(1).convert("L").convert(mode), kind, **options)
+    assert images.bytes_per_pixel(images.open_header(content, MAX_PIXELS)) == expected
+
+
+def test_a_strangers_metadata_neither_warns_nor_hinders() -> None:
+    content = encoded(picture(1), "JPEG", exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff broken")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert squared(content).size == (32, 32)
+
+
+def test_channels_are_kept_where_they_can_be() -> None:
+    modes = {
+        "1": "L",
+        "L": "L",
+        "P": "RGB",
+        "LA": "RGBA",
+        "RGB": "RGB",
+        "RGBA": "RGBA",
+        "CMYK": "RGB",
+        "I": "L",
+        "F": "L",
+    }
+    grey = picture(1).convert("L")
+    assert {mode: images.to_8_bits(grey.convert(mode)).mode for mode in modes} == modes
+
+
+def test_grey_beyond_its_range_is_clipped_and_rounded() -> None:
+    numbers = np.array([[-5, 0, 128, 129, 65535, 70000]], dtype=np.int32)
+    assert np.asarray(images.scaled_grey(Image.fromarray(numbers))).tolist() == [[0, 0, 0, 1, 255, 255]]
+
+
+def test_half_transparent_colours_are_mixed_with_white() -> None:
+    glass = images.over_white(Image.new("RGBA", (1, 1), (255, 0, 0, 128)))
+    assert glass.mode == "RGB" and glass.getpixel((0, 0)) == (255, 127, 127)
+
+
+def test_stored_jpegs_keep_every_pixels_colour() -> None:
+    stored = Image.open(io.BytesIO(images.encode_jpeg(picture(1))))
+    same = Image.open(io.BytesIO(encoded(picture(1), "JPEG", quality=95)))
+    assert JpegImagePlugin.get_sampling(stored) == 0 and stored.quantization == same.quantization
+    assert Image.open(io.BytesIO(images.encode_png(picture(1)))).format == "PNG"
+    assert len(images.perceptual_hash(picture(1))) == 16

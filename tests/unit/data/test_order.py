@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from naruto_add.data.order import ids_at, order
+from naruto_add.data.order import ids_at, ids_within, order
 
 SEEDS = st.integers(0, 2**31)
 COUNTS = st.integers(1, 300)
@@ -47,6 +47,17 @@ def test_a_window_reads_few_shards() -> None:
 def test_the_order_is_the_same_on_every_machine() -> None:
     """Golden values: a changed order would silently change every recorded run."""
     assert order(0, 0, 10, 4096).tolist() == [0, 8, 7, 1, 2, 6, 5, 4, 9, 3]
+
+
+def test_short_windows_and_late_epochs_have_golden_values_too() -> None:
+    assert order(7, 3, 24, 16).tolist()[:8] == [2, 9, 7, 13, 23, 8, 22, 3]
+    assert ids_at(7, 70, 76, 24, 32) == [12, 6, 4, 11, 22, 15]
+
+
+def test_places_within_an_epoch_are_a_slice_of_it() -> None:
+    whole = order(5, 1, 500, 32)
+    for start, stop in ((0, 32), (31, 33), (32, 64), (499, 500)):
+        assert np.array_equal(ids_within(5, 1, start, stop, 500, 32), whole[start:stop])
 
 
 def test_it_does_not_import_torch() -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 from naruto_add.errors import UserError
 from serve.auth import Keys, check_exposure, hashed, new_key, read_hashes
 from serve.errors import ApiError
-from serve.limits import RateLimit
+from serve.limits import BodyLimit, RateLimit
 from serve.studio import Studio
 from tests.unit.serve.conftest import client_of
 
@@ -56,6 +59,88 @@ def test_more_than_a_burst_at_once_is_possible_and_leaves_a_debt() -> None:
     limit = RateLimit(6, clock)
     assert limit.take("a", 4) == 0
     assert limit.take("a", 1) == 40
+
+
+def test_a_rate_of_nothing_is_no_limit_and_the_smallest_still_lets_one_pass() -> None:
+    clock = Clock()
+    free, least = RateLimit(0, clock), RateLimit(3, clock)
+    assert {free.take("a", 1000) for _ in range(3)} == {0}
+    assert [least.take("a", 1), least.take("a", 1)] == [0, 20]
+    clock.now += 1000
+    assert [least.take("a", 1), least.take("a", 1)] == [0, 20], "an allowance grows to one burst, not beyond"
+    assert RateLimit(60).take("a", 1) == 0, "with this machine's clock"
+
+
+@dataclass
+class Call:
+    """A request to an application behind a limit of 8 bytes: what it was given to read, and what was answered."""
+
+    sends: Sequence[dict[str, Any]]
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    type: str = "http"
+    method: str = "POST"
+    read: int = 0
+    got: list[Any] = field(default_factory=list)
+    sent: list[Any] = field(default_factory=list)
+
+    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+        assert scope is self.scope and send == self.send
+        self.got += [await receive() for _ in range(2)]
+
+    async def receive(self) -> dict[str, Any]:
+        if self.read == len(self.sends):
+            await asyncio.sleep(60)
+        self.read += 1
+        return self.sends[self.read - 1]
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+
+    def made(self, timeout_s: float = 30) -> Call:
+        self.scope = {"type": self.type, "method": self.method, "headers": list(self.headers), "state": {}}
+        asyncio.run(BodyLimit(self.app, 8, timeout_s)(self.scope, self.receive, self.send))
+        return self
+
+    def refusal(self) -> tuple[int, str, str]:
+        assert not self.got, "it was passed on"
+        error = json.loads(self.sent[1]["body"])["error"]
+        assert self.scope["state"] == {"rejected": error["code"]}
+        return self.sent[0]["status"], error["code"], error["message"]
+
+
+def part(body: bytes, more: bool = True) -> dict[str, Any]:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+GONE = {"type": "http.disconnect"}
+
+
+@pytest.mark.parametrize("headers", [[], [(b"content-length", b"8")], [(b"content-length", b"-9")]])
+def test_a_body_of_the_full_length_is_passed_on_whole(headers: list[tuple[bytes, bytes]]) -> None:
+    call = Call([part(b"1234"), {"type": "http.request", "more_body": True}, part(b"5678", more=False), GONE], headers)
+    assert call.made().got == [part(b"12345678", more=False), GONE] and not call.sent
+    assert Call([part(b"1"), GONE, GONE]).made().got == [part(b"1", more=False), GONE], "a client that left"
+
+
+def test_a_byte_more_is_refused_as_soon_as_it_is_there_or_announced() -> None:
+    too_long = (413, "body_too_large", "The body is longer than 8 bytes.")
+    arrived = Call([part(b"1234"), part(b"56789"), part(b"", more=False)]).made()
+    assert arrived.refusal() == too_long and arrived.read == 2
+    announced = Call([part(b"1", more=False)], [(b"content-length", b"9")]).made()
+    assert announced.refusal() == too_long and announced.read == 0
+
+
+def test_a_body_that_stays_away_is_refused() -> None:
+    slow = Call([part(b"1")]).made(timeout_s=0.05)
+    assert slow.refusal() == (408, "body_too_slow", "The body did not arrive within 0.05 s.")
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"), [("http", "GET"), ("http", "HEAD"), ("http", "OPTIONS"), ("lifespan", "POST")]
+)
+def test_what_has_no_body_is_not_read(kind: str, method: str) -> None:
+    messages = [part(b"123456789"), GONE]
+    assert Call(messages, type=kind, method=method).made().got == messages
 
 
 def test_keys_are_stored_as_hashes_and_told_apart() -> None:

@@ -152,3 +152,68 @@ def test_one_without_a_seal_is_still_read(tmp_path: Path) -> None:
     values = json.loads(manifest.read_text())
     write_json(manifest, {name: values[name] for name in values if name in checkpoint.FIELDS})
     assert checkpoint.defect(manifest.parent) is None
+
+
+def test_names_of_another_form_are_no_checkpoints(tmp_path: Path) -> None:
+    saved(tmp_path, 1)
+    for name in ("images-12", "images-000000000012.old", "x-images-000000000012", "images-0000000000012"):
+        (tmp_path / name).mkdir()
+    assert [checkpoint.images_of(path) for path in checkpoint.checkpoints(tmp_path)] == [4]
+
+
+def test_as_many_are_kept_as_are_asked_for(tmp_path: Path) -> None:
+    for images in (4, 8, 12, 16):
+        method = trained(1)
+        path = checkpoint.save(tmp_path, TrainState(0, 4, images), method.players.values(), ALONE, keep=3)
+    assert path == tmp_path / "images-000000000016"
+    assert [checkpoint.images_of(path) for path in checkpoint.checkpoints(tmp_path)] == [16, 12, 8]
+
+
+def test_what_was_replaced_is_removed_when_the_new_one_is_there(tmp_path: Path) -> None:
+    saved(tmp_path, 2)
+    aside = tmp_path / f".images-000000000008{checkpoint.REPLACED}"
+    aside.mkdir()
+    (aside / "old").write_text("old")
+    assert load(tmp_path)[1] is not None
+    assert [p.name for p in tmp_path.iterdir()] == ["images-000000000008"]
+
+
+def test_what_is_wrong_is_named(tmp_path: Path) -> None:
+    saved(tmp_path, 1)
+    path = tmp_path / "images-000000000004"
+    manifest = json.loads((path / "manifest.json").read_text())
+    state = (path / "state.json").read_bytes()
+    (path / "state.json").write_bytes(state + b" ")
+    assert checkpoint.defect(path) == "state.json changed since it was written"
+    (path / "rank-00000.safetensors").write_bytes(b"")
+    assert checkpoint.defect(path) == "rank-00000.safetensors, state.json changed since it was written"
+    values = {name: manifest[name] for name in checkpoint.FIELDS}
+    write_json(path / "manifest.json", sealed(values | {"note": ""}))
+    assert checkpoint.defect(path) == "manifest.json is not a checkpoint's"
+    (path / "manifest.json").unlink()
+    assert str(checkpoint.defect(path)).startswith("FileNotFoundError: ")
+
+
+def test_the_manifest_says_what_is_there(tmp_path: Path) -> None:
+    saved(tmp_path, 1)
+    path = tmp_path / "images-000000000004"
+    manifest = json.loads((path / "manifest.json").read_text())
+    sizes = {name: size for name, (size, _) in manifest["files"].items()}
+    assert sizes == {name: (path / name).stat().st_size for name in ("rank-00000.safetensors", "state.json")}
+    assert (manifest["kind"], manifest["schema"], manifest["workers"]) == ("checkpoint", 1, 1)
+
+
+def test_ranks_share_the_tensors_and_write_copies() -> None:
+    players = trained(1).players.values()
+    whole = dict(pair for player in players for pair in player.tensors())
+    parts = [checkpoint.share(players, World(rank, 3)) for rank in range(3)]
+    assert [name for part in parts for name in part] == [name for k in range(3) for name in list(whole)[k::3]]
+    for name, tensor in (pair for part in parts for pair in part.items()):
+        assert torch.equal(tensor, whole[name]) and tensor.data_ptr() != whole[name].data_ptr()
+
+
+def test_tensors_are_listed_by_name(tmp_path: Path) -> None:
+    method = saved(tmp_path, 1)
+    tensors = checkpoint.Tensors(tmp_path / "images-000000000004")
+    names = {name for player in method.players.values() for name, _ in player.tensors()}
+    assert set(tensors) == names and len(tensors) == len(names)
