@@ -99,12 +99,14 @@ def place(new: Path, path: Path) -> None:
 
 
 def draw_curves(run: Path, out: Path) -> None:
-    """One PNG of the student's loss terms and the heads' logits against images seen."""
+    """One PNG of the student's loss terms and the heads' logits against images seen; none for a mean of students."""
     from matplotlib.figure import Figure
 
     from naruto_add.evaluation.curves import records, thinned
 
     recorded = records(run / WORK, "distill")
+    if not recorded:
+        return
     figure = Figure(figsize=(9, 3), layout="constrained")
     for axis, names in zip(figure.subplots(1, len(CURVES)), CURVES, strict=True):
         for name in names:
