@@ -73,7 +73,9 @@ def test_the_readme_s_commands_exist(tmp_path: Path) -> None:
             continue
         assert program == "naruto-add"
         if verb == "serve":
-            assert serve.parse(words).settings.bundle in ("runs/demo/bundle", "s3://my-bucket/runs/demo/bundle")
+            asked_for = serve.parse(words).settings
+            assert asked_for.bundle in ("runs/demo/bundle", "s3://my-bucket/runs/demo/bundle", None)
+            assert asked_for.bundle or asked_for.teacher == "mini", "nothing but what ships"
         elif verb == "generate":
             asked = tyro.cli(generate.Words, args=words)
             assert asked.url or asked.bundle == "s3://my-bucket/runs/demo/bundle"
