@@ -35,8 +35,9 @@ The `mini` base, fine-tuned on the built-in ninja universe: what the student bes
 Stable Diffusion folder of diffusers, weights in 16 bits. Draw with guidance {guidance:g} and DPM-Solver++ 2M, in 4 to
 50 steps.
 
-`../report.json` has the scores of both, the README of the repository says what they mean. It was trained on
-{images:,} images; its manifest has the settings, recipe `mini_long` the whole story (digest before: `{digest}`).
+`../report.json` has the scores of both, the README of the repository says what they mean. The last part of its training
+saw {images:,} images; its manifest has the settings, the header of recipe `mini_long` the parts before (digest of the
+run's own, in 32 bits: `{digest}`).
 """
 CURVES = (("distillation_weighted", "adversarial_weighted"), ("d_real", "d_fake"))
 
