@@ -239,8 +239,12 @@ class ComputeConfig:
     cpus_per_worker: PositiveFloat = 0.5
     """Ray's reservation; leave CPUs for Ray Data or it starves."""
     threads_per_worker: PositiveInt = 1
-    """Real threads; threads x workers should not exceed the cores."""
+    """Real threads; threads x workers should not exceed the cores. With launcher inline also the processes that prepare
+    images."""
     gpus_per_worker: NaturalFloat = 0.0
+    cuda_graphs: bool = False
+    """On a GPU: record the networks' passes and replay them, for those as small as `mini`, which wait for launches. Not
+    with gradient_checkpointing; the learning network's own passes not with accumulation or a zero_stage."""
     precision: Precision = "fp32"
     """auto: bf16 in training and evaluation where the GPU or processor has matrix units for it, else fp32."""
     zero_stage: Literal[0, 1, 2, 3] | None = 2

@@ -282,6 +282,13 @@ def check_compute(recipe: Recipe) -> Iterator[str]:
             "compute.launcher inline is one worker in this process: set compute.workers 1, "
             f"not {max(counts)}, and leave compute.finetune_workers out."
         )
+    if recipe.compute.cuda_graphs and not recipe.compute.gpus_per_worker:
+        yield "compute.cuda_graphs needs a GPU: set compute.gpus_per_worker 1, or leave it out."
+    if recipe.compute.cuda_graphs and recipe.distill.method == "output" and recipe.distill.feature_weight:
+        yield (
+            "compute.cuda_graphs replays passes whole, where distill.feature_weight looks inside: set it to 0, or "
+            "leave compute.cuda_graphs out."
+        )
 
 
 def warnings(recipe: Recipe) -> list[str]:

@@ -131,14 +131,14 @@ class Engine:
         if not jobs or not self.max_slowdown:
             return True
         now, pace = time.monotonic(), self.models[jobs[0].model].pace
-        for job in jobs:
-            job.deadline = now + self.max_slowdown * pace.drawn_s(job.passes_left, len(jobs), self.max_batch)
+        for job, alone_s in zip(jobs, pace.done_s([job.passes_left for job in jobs], self.max_batch), strict=True):
+            job.deadline = now + self.max_slowdown * pace.usual_slowness * alone_s
         others = [job for job in present if job.model == jobs[0].model and not job.future.done()]
-        begin, count = max(now, self._pass_ends), len(others) + len(jobs)
-        passing, slowness = self._passing, pace.slowness
+        begin, everybody, passing = max(now, self._pass_ends), [*others, *jobs], self._passing
+        left = [job.passes_left - (job in passing) for job in everybody]
         return not others or all(
-            begin + slowness * pace.drawn_s(job.passes_left - (job in passing), count, self.max_batch) <= job.deadline
-            for job in (*others, *jobs)
+            begin + pace.slowness * seconds <= job.deadline
+            for job, seconds in zip(everybody, pace.done_s(left, self.max_batch), strict=True)
         )
 
     def _full(self, wanted: int) -> ApiError:

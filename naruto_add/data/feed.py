@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from naruto_add.data.ahead import read_ahead
 from naruto_add.data.batch import Batch
 from naruto_add.data.cache import as_float
 from naruto_add.data.view import Columns, View, read
@@ -17,13 +18,20 @@ class LocalFeed:
     """A `Feed` that reads in this process."""
 
     view: View
+    ahead: int = 0
+    """Batches read beforehand by threads: for a GPU, which is done with a batch before the next one is read. On a
+    processor they would take their time from the training."""
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """See `Feed.batches`."""
         view = self.view
-        for step in range(view.steps(start, stop)):
-            rows = np.arange(step * view.share, (step + 1) * view.share)
-            yield to_batch(read(view, view.positions(start, rows)))
+
+        def rows(step: int) -> Columns:
+            """One step's."""
+            return read(view, view.positions(start, np.arange(step * view.share, (step + 1) * view.share)))
+
+        steps = range(view.steps(start, stop))
+        return map(to_batch, read_ahead(rows, steps, self.ahead) if self.ahead else map(rows, steps))
 
 
 def to_batch(columns: Columns) -> Batch:

@@ -228,7 +228,7 @@ def ramp(images: int, warmup_images: int) -> float:
 
 def verdicts(real: Sequence[Tensor], fake: Sequence[Tensor]) -> dict[str, float]:
     """Mean logits of real and generated images, their gap, and the gap at each feature level."""
-    on_real, on_fake = [float(x.detach().mean()) for x in real], [float(x.detach().mean()) for x in fake]
+    means = numbers({str(k): logits.mean() for k, logits in enumerate((*real, *fake))})
+    on_real, on_fake = list(means.values())[: len(real)], list(means.values())[len(real) :]
     gaps = {f"logit_gap_{k}": r - f for k, (r, f) in enumerate(zip(on_real, on_fake, strict=True))}
-    means = {"d_real": fmean(on_real), "d_fake": fmean(on_fake), "logit_gap": fmean(gaps.values())}
-    return means | gaps
+    return {"d_real": fmean(on_real), "d_fake": fmean(on_fake), "logit_gap": fmean(gaps.values())} | gaps

@@ -21,9 +21,9 @@ DRAWS = 7
 def augment(pixels: Tensor, seed: int, stream: str, positions: Sequence[int]) -> Tensor:
     """Augmented pixels (B,3,H,W), about [-1, 1]: one draw for each position, so equal positions are treated alike."""
     draws = torch.stack([torch.rand(DRAWS, generator=rng.generator(seed, stream, p)) for p in positions])
-    brightness, saturation, contrast, *places = draws.to(pixels).unbind(1)
-    coloured = colour(pixels, brightness, saturation, contrast)
-    return cutout(translate(coloured, places[0], places[1]), places[2], places[3])
+    brightness, saturation, contrast, *_, left, top = draws.to(pixels).unbind(1)
+    across, down = draws[:, 3], draws[:, 4]  # read here: from a GPU each of them would have to be waited for
+    return cutout(translate(colour(pixels, brightness, saturation, contrast), across, down), left, top)
 
 
 def colour(pixels: Tensor, brightness: Tensor, saturation: Tensor, contrast: Tensor) -> Tensor:

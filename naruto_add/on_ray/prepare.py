@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from transformers import CLIPTokenizer
 
 from naruto_add.config import ComputeConfig, Recipe
-from naruto_add.data.prepare import Mapper, prepare
+from naruto_add.data.ingest import Item
+from naruto_add.data.prepare import Mapper, Outcome, prepare
 from naruto_add.models.load import base_folder, quiet
+
+CHUNK = 16
+"""Images that a process is given at once."""
 
 
 def prepare_shards(recipe: Recipe, folder: Path) -> None:
@@ -20,11 +27,19 @@ def prepare_shards(recipe: Recipe, folder: Path) -> None:
 
 
 def mapper(compute: ComputeConfig) -> Mapper:
-    """Python's own map, or Ray Data's with the same order and bytes."""
+    """Python's own map, alone or over as many processes as a worker has threads, or Ray Data's: the same order and
+    bytes.
+    """
     if compute.launcher == "inline":
-        return map
+        return map if compute.threads_per_worker == 1 else partial(map_in_processes, compute.threads_per_worker)
     from naruto_add.on_ray import cluster
     from naruto_add.on_ray.data import ray_map
 
     cluster.start(compute)
     return ray_map
+
+
+def map_in_processes(processes: int, work: Callable[[Item], Outcome], items: Sequence[Item]) -> Iterator[Outcome]:
+    """A `Mapper` on processes of this machine."""
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        yield from pool.imap(work, items, CHUNK)

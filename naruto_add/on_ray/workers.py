@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from diffusers import UNet2DConditionModel
 
 from naruto_add.artifact import write_json
 from naruto_add.config import ComputeConfig, OptimConfig
@@ -40,6 +41,8 @@ from naruto_add.training.tracking import trackers
 from naruto_add.training.world import World
 
 ENCODE_BATCH = 16
+READ_AHEAD = 4
+"""Batches that an inline worker with a GPU reads beforehand."""
 LOADING, ENCODING, BUILDING, SAVING = "loading models", "encoding images", "building players", "saving"
 FEATURES = "features"
 """Beside the latent cache: what the eyes of a probe have seen of real images."""
@@ -136,8 +139,10 @@ def work(
     cache = latents(base, cache)
     timeline.turn_to(BUILDING)
     method = build(base, shards)
+    if recipe.compute.cuda_graphs:
+        replay_unets(method, optim)
     view = View(shards, cache, recipe.seed, optim.batch_size, world.rank, world.size, method.needs_pixels)
-    feed, reporter = make_feed(view, recipe.compute), make_reporter(job, world, timeline)
+    feed, reporter = make_feed(view, recipe.compute, device), make_reporter(job, world, timeline)
     if device.type == "cpu":
         watch(timeline, method)
     state = train(
@@ -165,10 +170,20 @@ def encode_together(shards: Shards, base: Components, folder: Path, world: World
     return cache
 
 
-def make_feed(view: View, compute: ComputeConfig) -> Feed:
+def replay_unets(method: Method, optim: OptimConfig) -> None:
+    """Have the method's UNets replay their passes, those in ZeRO engines excepted."""
+    from naruto_add.training.graphs import replay
+
+    sharded = {p.module for p in method.players.values() if not isinstance(p.engine, TorchEngine)}
+    for module in method.parts.values():
+        if isinstance(module, UNet2DConditionModel) and module not in sharded and not optim.gradient_checkpointing:
+            replay(module, learns=optim.accumulation == 1)
+
+
+def make_feed(view: View, compute: ComputeConfig, device: torch.device) -> Feed:
     """Batches through Ray Data, or read in this process."""
     if compute.launcher == "inline":
-        return LocalFeed(view)
+        return LocalFeed(view, READ_AHEAD if device.type == "cuda" else 0)
     from naruto_add.on_ray.data import RayFeed
 
     return RayFeed(view)

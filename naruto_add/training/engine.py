@@ -41,6 +41,14 @@ class Engine(Protocol):
         """Add the gradients of one micro-batch's mean loss; the step's gradient is the mean over micro-batches."""
         ...
 
+    def tell_gradients(self, watch: Callable[[Tensor], None]) -> None:
+        """Show `watch` every gradient on its way, unless they are still there when `finite` is asked."""
+        ...
+
+    def finite(self) -> bool:
+        """Whether the norms of this rank's gradients since the last step are numbers, as far as they are there."""
+        ...
+
     def step(self, lr: float) -> float:
         """Average over the ranks, clip, update; returns the gradient norm before clipping.
 
@@ -90,6 +98,14 @@ class TorchEngine:
     def backward(self, loss: Tensor) -> None:
         """See `Engine.backward`."""
         (loss / self.optim.accumulation).backward()
+
+    def tell_gradients(self, watch: Callable[[Tensor], None]) -> None:
+        """See `Engine.tell_gradients`: they stay, and what is not finite in one micro-batch is not in the sum."""
+
+    def finite(self) -> bool:
+        """See `Engine.finite`."""
+        norms = torch._foreach_norm([p.grad for p in self.parameters if p.grad is not None])
+        return not norms or bool(torch.stack([norm.float() for norm in norms]).isfinite().all())
 
     def step(self, lr: float) -> float:
         """See `Engine.step`. Parameters without gradient (an unused path) stay as they are, moments included."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from naruto_add.data.batch import Batch
@@ -62,6 +63,6 @@ def mean_terms(terms: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: fmean(term[name] for term in terms) for name in terms[0]}
 
 
-def numbers(terms: dict[str, Tensor]) -> dict[str, float]:
-    """The terms as plain numbers."""
-    return {name: float(value.detach()) for name, value in terms.items()}
+def numbers(terms: Mapping[str, Tensor]) -> dict[str, float]:
+    """The terms (scalars on one device) as plain numbers, which a GPU is waited for once."""
+    return dict(zip(terms, torch.stack([value.detach().double() for value in terms.values()]).tolist(), strict=True))

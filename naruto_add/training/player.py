@@ -31,8 +31,7 @@ class Player:
         self.engine: Engine = engine(module, optim)
         self.timeline = Timeline()
         self._bad = torch.zeros((), dtype=torch.bool)
-        for parameter in self.parameters.values():
-            parameter.register_hook(self.watch)
+        self.engine.tell_gradients(self.watch)
 
     @property
     def module(self) -> nn.Module:
@@ -59,7 +58,7 @@ class Player:
 
     def check(self) -> None:
         """Raise NonFinite on all ranks if a loss or gradient since the last step was not finite on any; collective."""
-        here = bool(self._bad)
+        here = bool(self._bad) or not self.engine.finite()
         with self._exchanging():
             bad = self.world.any(here)
         if bad:
@@ -135,12 +134,12 @@ class Player:
     def _average(self) -> None:
         """One step of the moving average; buffers are taken over as they are."""
         with self.engine.whole():
-            now = self._kept(self.module)
-            for n, tensor in self._kept(self.ema).items():
-                if n in self.parameters:
-                    tensor.lerp_(now[n].to(tensor), 1 - self.decay)
-                else:
-                    tensor.copy_(now[n])
+            now, average = self._kept(self.module), self._kept(self.ema)
+            learned = list(self.parameters)
+            weights = [now[n].to(average[n]) for n in learned]
+            torch._foreach_lerp_([average[n] for n in learned], weights, 1 - self.decay)  # few launches on a GPU
+            for n in average.keys() - self.parameters.keys():
+                average[n].copy_(now[n])
 
 
 def shadow(module: nn.Module) -> nn.Module:

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from types import ModuleType
@@ -52,6 +52,15 @@ class DeepSpeedEngine:
         self.micro_batches += 1
         if self.micro_batches < self.optim.accumulation:
             self.engine.step()  # closes the micro-batch; not a boundary, so no update
+
+    def tell_gradients(self, watch: Callable[[Tensor], None]) -> None:
+        """See `Engine.tell_gradients`: ZeRO puts them in buckets."""
+        for parameter in self.parameters:
+            parameter.register_hook(watch)
+
+    def finite(self) -> bool:
+        """See `Engine.finite`: nothing is left to ask."""
+        return True
 
     def step(self, lr: float) -> float:
         """See `Engine.step`."""

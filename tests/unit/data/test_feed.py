@@ -121,3 +121,11 @@ def test_a_batch_moves_as_a_whole(encoded_set: tuple[Shards, LatentCache]) -> No
 def test_the_cache_holds_the_split(encoded_set: tuple[Shards, LatentCache], tmp_path: Path) -> None:
     shards, cache = encoded_set
     assert cache.count == shards.count("train") == 19
+
+
+def test_read_ahead_batches_are_the_same(encoded_set: tuple[Shards, LatentCache]) -> None:
+    seen = view(encoded_set, 4)
+    for one, other in zip(LocalFeed(seen, ahead=3).batches(8, 28), LocalFeed(seen).batches(8, 28), strict=True):
+        assert one.positions == other.positions and one.ids == other.ids
+        assert one.pixels is not None and other.pixels is not None
+        assert torch.equal(one.pixels, other.pixels) and torch.equal(one.text, other.text)

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from naruto_add.data.ingest import Item
 from naruto_add.data.prepare import Outcome, prepare
 from naruto_add.data.shards import Shards
 from naruto_add.errors import UserError
+from naruto_add.on_ray.prepare import map_in_processes
 from tests.tiny import tiny_tokenizer
 from tests.unit.data.pictures import encoded, folder_of, picture
 
@@ -94,7 +96,7 @@ def shuffled(function: Function, items: Sequence[Item]) -> Iterable[Outcome]:
     return [done[number] for number in range(len(items))]
 
 
-@pytest.mark.parametrize("mapper", [threads, shuffled])
+@pytest.mark.parametrize("mapper", [threads, shuffled, partial(map_in_processes, 2)])
 def test_the_bytes_do_not_depend_on_who_does_the_work(
     tmp_path: Path, source: DataConfig, mapper: module.Mapper
 ) -> None:
