@@ -15,7 +15,7 @@ import numpy
 RECENT = 0.2
 """Weight of the newest pass in `Pace.slowness`."""
 USUAL = 0.05
-"""Weight of the newest lone pass in `Pace.usual_slowness`."""
+"""Weight of the newest lone pass in `Pace.usual_slowness`, once there are so many that a plain mean would take less."""
 
 
 class Pace:
@@ -31,13 +31,15 @@ class Pace:
         self._passes: dict[int, float] = {}
         self._decode_s = math.inf
         self.slowness = self.usual_slowness = 1.0
+        self._lone_passes = 0
 
     def note_pass(self, pictures: int, seconds: float) -> None:
         """A pass of so many pictures was made."""
         least = self._passes[pictures] = min(seconds, self._passes.get(pictures, math.inf))
         self.slowness += RECENT * (seconds / least - self.slowness)
         if pictures == 1:
-            self.usual_slowness += USUAL * (seconds / least - self.usual_slowness)
+            self._lone_passes += 1
+            self.usual_slowness += max(USUAL, 1 / self._lone_passes) * (seconds / least - self.usual_slowness)
 
     def note_decode(self, seconds: float) -> None:
         """A picture was decoded."""

@@ -66,14 +66,14 @@ def started(setting: Setting, number: int) -> Running:
 
 
 def minute(port: int, answers: list[bool], trouble: Callable[[], None] | None = None) -> None:
-    """A minute of requests, each tried a second time if need be; the trouble comes after a third of it."""
+    """A minute of requests; the trouble comes after a third of it."""
     until = time.monotonic() + MINUTE_S
 
     def client() -> None:
         """Asks, looks at the picture, asks again."""
         ask = Client(port)
         while time.monotonic() < until:
-            answers.append(ask().drawn or ask().drawn)
+            answers.append(answered(ask))
             time.sleep(PAUSE_S)
 
     def troublemaker() -> None:
@@ -83,6 +83,14 @@ def minute(port: int, answers: list[bool], trouble: Callable[[], None] | None = 
             trouble()
 
     in_threads([*[client] * CLIENTS, troublemaker])
+
+
+def answered(ask: Client) -> bool:
+    """Whether there is a picture, at the second try if need be, made when the refusal said so."""
+    first = ask()
+    if not first.drawn:
+        time.sleep(first.wait_s)
+    return first.drawn or ask().drawn
 
 
 def kill_one(server: Running) -> None:
