@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+
+from torch.profiler import ProfilerActivity, profile
 
 from jobs.measuring.alternate import Pair
 from jobs.measuring.published import TextToImageRecipe
 from jobs.measuring.setting import Setting, seconds_of
-from jobs.measuring.training import add_method
+from jobs.measuring.training import Precision, add_method, unet_step
 from naruto_add.models.load import load_components
 from naruto_add.on_ray.workers import watch
 from naruto_add.training.state import TrainState
@@ -15,6 +18,16 @@ from naruto_add.training.timeline import REST, Timeline
 
 IDLE = "idle"
 """Between two steps."""
+OTHER = "others (elementwise, copies, Python)"
+KINDS = {
+    "convolution": ("conv",),
+    "matrix products": ("addmm", "aten::mm", "bmm", "linear"),
+    "attention": ("attention",),
+    "norms": ("norm",),
+    "activations": ("silu", "gelu"),
+    "optimizer": ("adamw", "Optimizer"),
+}
+"""What a part of an operation's name says of it; the first that fits."""
 
 
 def parts_of_add(setting: Setting) -> Pair:
@@ -53,3 +66,31 @@ def by_part(timeline: Timeline, step: Callable[[], object]) -> Pair:
         return {part: seconds / len(taken) for part, seconds in timeline.table().items() if part != IDLE}
 
     return Pair(measured, warm=False, parts=parts)
+
+
+def operations(setting: Setting, precision: Precision) -> Pair:
+    """Seconds of the UNet's training step, and of its operations by kind: only the first two are what a matrix product
+    can be compared with.
+    """
+    step, _ = unet_step(setting, precision)
+    taken: list[Counter[str]] = []
+
+    def measured() -> float:
+        with profile(activities=[ProfilerActivity.CPU]) as found:
+            seconds = seconds_of(step)
+        kinds = Counter[str]()
+        for event in found.key_averages():
+            kinds[kind_of(event.key)] += event.self_cpu_time_total / 1e6
+        kinds[OTHER] += max(0.0, seconds - sum(kinds.values()))
+        taken.append(kinds)
+        return seconds
+
+    def parts() -> dict[str, float]:
+        return {kind: sum(each[kind] for each in taken) / len(taken) for kind in (*KINDS, OTHER)}
+
+    return Pair(measured, parts=parts)
+
+
+def kind_of(name: str) -> str:
+    """The kind of an operation of torch's profiler."""
+    return next((kind for kind, words in KINDS.items() if any(word in name for word in words)), OTHER)

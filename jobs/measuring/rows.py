@@ -87,6 +87,7 @@ ROWS = (
     Row("flops-fp32", "UNet training step, fp32", "GFLOP/s", "training.flops fp32", "matrix product, fp32", 0.6),
     Row("flops-bf16", "UNet training step, bf16", "GFLOP/s", "training.flops bf16", "matrix product, bf16", 0.6),
     Row("bf16", "UNet training step, bf16", "images/s", "training.bf16", SAME),
+    Row("unet-profile", "UNet training step, fp32, by operation", "s", "profile.operations fp32", most_repeats=3),
     Row("profile", "one ADD step, by part", "s", "profile.parts_of_add", most_repeats=5),
     Row("recipe-profile", "one step of diffusers' recipe, by part", "s", "profile.parts_of_recipe", most_repeats=3),
     # drawing
