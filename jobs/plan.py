@@ -12,7 +12,15 @@ from jobs.arguments import StageWords, parse_words
 from jobs.entry import run_verb
 from naruto_add.config import Recipe
 
-POSITIVE = ("gpus", "gpu_memory_gib", "images_per_s", "price_per_gpu_hour", "gpu_tflops", "utilisation")
+POSITIVE = (
+    "gpus",
+    "gpu_memory_gib",
+    "images_per_s",
+    "price_per_gpu_hour",
+    "gpu_tflops",
+    "utilisation",
+    "link_gb_per_s",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +41,8 @@ class PlanWords(StageWords):
     """For the guess: peak of one GPU in 10^12 operations per second; 312 is an A100's in bf16."""
     utilisation: float = 0.3
     """For the guess: the share of that peak that training reaches."""
+    link_gb_per_s: float = 25.0
+    """For the guess: 10^9 bytes per second that a GPU sends to others; 25 is 200 Gb/s of InfiniBand each."""
     json: bool = False
     """Print JSON instead of tables; sizes in bytes."""
 
@@ -66,6 +76,7 @@ def main(words: Sequence[str]) -> None:
         price_per_gpu_hour=asked.price_per_gpu_hour,
         gpu_tflops=asked.gpu_tflops,
         utilisation=asked.utilisation,
+        link_gb_per_s=asked.link_gb_per_s,
     )
     plan = estimate(arguments.recipe, means)
     if asked.json:

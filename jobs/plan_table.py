@@ -56,7 +56,7 @@ def memory_table(name: str, stage: StagePlan) -> Table:
 def pace_table(plan: Plan) -> Table:
     """Operations, time and cost of the two trainings."""
     table = Table(title="Time and cost", title_justify="left")
-    for heading in ("stage", "images", "TFLOP an image", "images/s", "s per 1,000 images", "hours", "cost"):
+    for heading in ("stage", "images", "TFLOP an image", "images/s", "s per 1,000 images", "sending", "hours", "cost"):
         table.add_column(heading, justify="left" if heading == "stage" else "right")
     for name, stage in plan.stages.items():
         table.add_row(name, f"{stage.images:,}", f"{stage.flops_per_image / 1e12:,.3g}", *paces(stage))
@@ -66,10 +66,11 @@ def pace_table(plan: Plan) -> Table:
 def paces(stage: StagePlan) -> list[str]:
     """What is known of a stage's pace; dashes for the rest."""
     if stage.pace is None:
-        return ["-"] * 4
+        return ["-"] * 5
     pace = stage.pace
+    sending = "-" if pace.exchange_share is None else f"{pace.exchange_share:.1%}"
     cost = "-" if pace.cost is None else f"{pace.cost:,.2f}"
-    return [f"{pace.images_per_s:,.3g}", f"{pace.seconds_per_1000_images:,.1f}", f"{pace.hours:,.1f}", cost]
+    return [f"{pace.images_per_s:,.3g}", f"{pace.seconds_per_1000_images:,.1f}", sending, f"{pace.hours:,.1f}", cost]
 
 
 def gib(size: int) -> str:

@@ -25,7 +25,7 @@ from naruto_add.finetune import build_finetune
 from naruto_add.models.bfloat16 import choose
 from naruto_add.models.features import EFFICIENTNETS, DinoV2, FeatureNet, load_features
 from naruto_add.models.folder import MINI, base_place
-from naruto_add.models.load import Components, decode, encode_text, latent_shape
+from naruto_add.models.load import Components, decode, encode_text, latent_shape, quiet
 from naruto_add.models.student import inherit
 from naruto_add.on_ray.workers import replay_unets
 from naruto_add.plan.estimate import Means, estimate
@@ -145,7 +145,7 @@ def random_base(recipe: Recipe, device: torch.device) -> Components:
     unet = {**found.unet, "sample_size": recipe.data.size_px // downscale(found)}
     words = {**found.text_encoder, "eos_token_id": tokenizer.eos_token_id}
     torch.manual_seed(0)
-    with device:
+    with device, quiet():
         text_encoder = CLIPTextModel(CLIPTextConfig(**words)).eval()
         base = UNet2DConditionModel.from_config(unet).eval(), build_autoencoder(found.vae)
     return Components(*base, text_encoder, tokenizer, dict(found.scheduler))

@@ -15,6 +15,7 @@ from naruto_add.plan.memory import (
     Learner,
     Parts,
     largest_micro_batch,
+    sent_bytes,
     training_parts,
 )
 from naruto_add.plan.networks import Networks, architecture, build, count
@@ -38,6 +39,8 @@ class Means:
     """Peak of one GPU in 10^12 operations per second, for estimates without --images-per-s; 312: A100, bf16."""
     utilisation: float = 0.3
     """Share of the peak that training reaches, for the same estimates."""
+    link_gb_per_s: float = 25.0
+    """10^9 bytes per second that a GPU sends to others, for the same estimates; 25: 200 Gb/s of InfiniBand each."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Pace:
     hours: float
     cost: float | None
     """In the price's currency; None without a price."""
+    exchange_share: float | None
+    """Of the time, for sending gradients and weights; None where it is in a measured throughput."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +103,20 @@ class Training:
     cost: Cost
 
 
+@dataclass(frozen=True)
+class Throughput:
+    """Images per second over all GPUs, and the share of the time in which they send."""
+
+    images_per_s: float
+    exchange_share: float | None
+
+
 def estimate(recipe: Recipe, means: Means) -> Plan:
     """The plan; raises UserError where the base's architecture is not known or does not fit the recipe."""
     networks, compute = build(recipe, architecture(recipe.teacher)), recipe.compute
     bf16 = uses_bf16(recipe)
     finetune, distill = trainings(recipe, networks, bf16)
-    rates = throughputs(recipe, means, finetune.cost, distill.cost)
+    rates = throughputs(recipe, means, finetune, distill)
     return Plan(
         recipe=recipe.name,
         base=recipe.teacher.base,
@@ -159,7 +172,7 @@ def parameters(networks: Networks) -> dict[str, int]:
     return found | ({"LoRA adapters": adapters} if adapters else {})
 
 
-def stage_plan(training: Training, workers: int, images_per_s: float | None, means: Means) -> StagePlan:
+def stage_plan(training: Training, workers: int, rate: Throughput | None, means: Means) -> StagePlan:
     """One training stage, for each ZeRO stage."""
     optim, cost, images = training.optim, training.cost, total_images(training.optim)
     share = optim.batch_size // workers
@@ -173,7 +186,7 @@ def stage_plan(training: Training, workers: int, images_per_s: float | None, mea
         memory={zero: parts + Parts(activations=cost.activation_bytes * micro) for zero, parts in fixed.items()},
         largest_micro_batch=largest(fixed, cost, share, means.gpu_memory_gib),
         flops_per_image=cost.flops,
-        pace=None if images_per_s is None else pace(images, images_per_s, workers, means.price_per_gpu_hour),
+        pace=None if rate is None else pace(images, rate, workers, means.price_per_gpu_hour),
     )
 
 
@@ -186,20 +199,38 @@ def largest(fixed: dict[int, Parts], cost: Cost, share: int, memory_gib: float |
     return {zero: max((micro for micro in possible if micro <= most), default=0) for zero, most in fits.items()}
 
 
-def throughputs(recipe: Recipe, means: Means, finetune: Cost, distill: Cost) -> tuple[float | None, float | None]:
-    """Images per second of fine-tuning and distillation, over all GPUs: measured, or from operations."""
+def throughputs(
+    recipe: Recipe, means: Means, finetune: Training, distill: Training
+) -> tuple[Throughput | None, Throughput | None]:
+    """Of fine-tuning and distillation: measured, or from operations and bytes sent."""
     if means.images_per_s is not None:
-        return means.images_per_s, means.images_per_s * finetune.flops / distill.flops
+        measured = means.images_per_s
+        reckoned = measured * finetune.cost.flops / distill.cost.flops
+        return Throughput(measured, None), Throughput(reckoned, None)
     if not recipe.compute.gpus_per_worker:
         return None, None
-    compute, flops_per_s = recipe.compute, means.gpu_tflops * 1e12 * means.utilisation
-    return compute.finetuning.workers * flops_per_s / finetune.flops, compute.workers * flops_per_s / distill.flops
+    compute = recipe.compute
+    return guessed(finetune, compute.finetuning.workers, means), guessed(distill, compute.workers, means)
 
 
-def pace(images: int, images_per_s: float, gpus: int, price: float | None) -> Pace:
+def guessed(training: Training, gpus: int, means: Means) -> Throughput:
+    """A step's operations at the assumed share of the peak, and after them what is sent: nothing is hidden."""
+    optim = training.optim
+    computing_s = optim.batch_size / gpus * training.cost.flops / (means.gpu_tflops * 1e12 * means.utilisation)
+    stages = [training.zero_stage if learner.shards else 0 for learner in training.learners]
+    sent = sum(
+        sent_bytes(learner.trained, stage, gpus, optim.accumulation)
+        for learner, stage in zip(training.learners, stages, strict=True)
+    )
+    sending_s = sent / (means.link_gb_per_s * 1e9)
+    return Throughput(optim.batch_size / (computing_s + sending_s), sending_s / (computing_s + sending_s))
+
+
+def pace(images: int, rate: Throughput, gpus: int, price: float | None) -> Pace:
     """Time and cost of so many images."""
-    hours = images / images_per_s / 3600
-    return Pace(images_per_s, 1000 / images_per_s, hours, None if price is None else hours * gpus * price)
+    hours = images / rate.images_per_s / 3600
+    cost = None if price is None else hours * gpus * price
+    return Pace(rate.images_per_s, 1000 / rate.images_per_s, hours, cost, rate.exchange_share)
 
 
 def assumptions(recipe: Recipe, means: Means) -> list[str]:
@@ -219,8 +250,9 @@ def assumptions(recipe: Recipe, means: Means) -> list[str]:
         found.append("The throughput is fine-tuning's; distillation's is reckoned from it by operations.")
     elif recipe.compute.gpus_per_worker:
         found.append(
-            f"Time is from operations, at {means.utilisation:.0%} of {means.gpu_tflops:g} TFLOP/s a GPU; nobody has "
-            "measured it. Give --images-per-s once you have."
+            f"Time is from operations, at {means.utilisation:.0%} of {means.gpu_tflops:g} TFLOP/s a GPU, and from the "
+            f"bytes that rings of GPUs send, at {means.link_gb_per_s:g} GB/s each, none hidden behind operations; "
+            "nobody has measured it. Give --images-per-s once you have."
         )
     else:
         found.append("Processors differ too much to guess their pace: give --images-per-s for time and cost.")

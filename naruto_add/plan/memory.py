@@ -89,3 +89,13 @@ def largest_micro_batch(fixed: Parts, bytes_per_image: int, memory_bytes: float)
     """Images a micro-batch that fit beside the other parts; 0 if not even one does."""
     left = (memory_bytes - CONTEXT_BYTES) * USABLE - fixed.total
     return max(0, int(left // bytes_per_image))
+
+
+def sent_bytes(trained: int, stage: int, workers: int, accumulation: int) -> float:
+    """What one worker sends in a step for so many trained values, through rings (Rajbhandari et al. 2020, section 7).
+
+    Stages 0 and 1 average gradients once a step: twice the values. From stage 2 on gradients are divided after every
+    micro-batch, and weights collected once a step; in stage 3 twice a micro-batch.
+    """
+    once = FP32 * trained * (workers - 1) / workers
+    return once * {0: 2, 1: 2, 2: accumulation + 1, 3: 3 * accumulation}[stage]

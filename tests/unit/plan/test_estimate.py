@@ -10,6 +10,7 @@ from naruto_add.data.latents import captions_of
 from naruto_add.models.load import encode_images, load_components
 from naruto_add.plan.estimate import Means, Plan, estimate
 from naruto_add.plan.images import student_looks, teacher_passes
+from naruto_add.plan.memory import sent_bytes
 from naruto_add.plan.networks import architecture, build
 from naruto_add.plan.storage import cached
 
@@ -53,6 +54,28 @@ def test_gpus_are_guessed_from_operations(quick: Recipe) -> None:
     slower = estimate(on_gpu, Means(gpu_tflops=10.0, utilisation=0.25)).stages["finetune"].pace
     assert pace is not None and slower is not None
     assert pace.images_per_s == pytest.approx(2 * slower.images_per_s)
+
+
+def test_what_several_gpus_send_takes_its_time(quick: Recipe) -> None:
+    def pace_of(workers: int, link: float) -> tuple[float, float]:
+        compute = replace(quick.compute, gpus_per_worker=1.0, workers=workers, finetune_workers=None)
+        plan = estimate(replace(quick, compute=compute), Means(gpu_tflops=1.0, link_gb_per_s=link))
+        pace = plan.stages["finetune"].pace
+        assert pace is not None and pace.exchange_share is not None
+        return pace.images_per_s, pace.exchange_share
+
+    alone, nothing = pace_of(1, 0.1)
+    fast, little = pace_of(2, 1e6)
+    slow, much = pace_of(2, 0.001)
+    assert nothing == 0 and little < 0.001 < 0.5 < much
+    assert fast == pytest.approx(2 * alone, rel=0.001)
+    assert slow == pytest.approx(fast * (1 - much), rel=0.001)
+
+
+def test_sending_follows_the_stage() -> None:
+    sent = [sent_bytes(1000, stage, workers=4, accumulation=2) for stage in range(4)]
+    assert sent == [6000, 6000, 9000, 18000]
+    assert sent_bytes(1000, 3, workers=1, accumulation=2) == 0
 
 
 def test_the_largest_micro_batch_divides_the_share_and_fits(measured: Plan) -> None:
