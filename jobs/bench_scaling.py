@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 from rich.console import Console
@@ -59,7 +59,7 @@ class Row:
     workers: int
     batch: int
     """Images a step, over all workers."""
-    zero_stage: int | None = None
+    zero_stage: Literal[0, 1, 2, 3] | None = None
     """None: plain torch."""
     talking: bool = True
     """Whether the workers are of one training; else each is a process of its own."""

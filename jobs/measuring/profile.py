@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 from torch.profiler import ProfilerActivity, profile
@@ -73,12 +72,12 @@ def operations(setting: Setting, precision: Precision) -> Pair:
     can be compared with.
     """
     step, _ = unet_step(setting, precision)
-    taken: list[Counter[str]] = []
+    taken: list[dict[str, float]] = []
 
     def measured() -> float:
         with profile(activities=[ProfilerActivity.CPU]) as found:
             seconds = seconds_of(step)
-        kinds = Counter[str]()
+        kinds = dict.fromkeys((*KINDS, OTHER), 0.0)
         for event in found.key_averages():
             kinds[kind_of(event.key)] += event.self_cpu_time_total / 1e6
         kinds[OTHER] += max(0.0, seconds - sum(kinds.values()))
