@@ -144,9 +144,10 @@ def measured(row: Row, recipe: Recipe, asked: Words, shards: Path, folder: Path)
     steps = asked.steps + WARM_UP
     if row.talking:
         train(row, recipe, steps, shards, folder / "work")
-        rates, peaks = zip(noted(folder / "work"), strict=True)
+        notes = [noted(folder / "work")]
     else:
-        rates, peaks = zip(*apart(row, asked.recipe, steps, shards, folder), strict=True)
+        notes = apart(row, asked.recipe, steps, shards, folder)
+    rates, peaks = zip(*notes, strict=True)
     return Found(row, sum(rates), max(peaks))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,13 +13,13 @@ import torch
 from diffusers import UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from jobs.measuring.setting import captions, random_batch
 from naruto_add import recipe as recipes
-from naruto_add import rng
 from naruto_add.config import Recipe
-from naruto_add.data.batch import Batch
 from naruto_add.diffusion.samplers import few_steps, sample_student, sample_teacher
 from naruto_add.diffusion.schedule import load_schedule
 from naruto_add.distill import Setup, build_distillation
+from naruto_add.evaluation.latency import clock
 from naruto_add.finetune import build_finetune
 from naruto_add.models.bfloat16 import choose
 from naruto_add.models.features import EFFICIENTNETS, DinoV2, FeatureNet, load_features
@@ -113,7 +112,8 @@ def training(recipe: Recipe, stage: str, steps: int, device: torch.device) -> Me
     optim = recipe.teacher.optim if stage == "finetune" else recipe.distill.optim
     if recipe.compute.cuda_graphs:
         replay_unets(method, optim)
-    batch, state = images(base, recipe, optim.batch_size), TrainState(recipe.seed, optim.batch_size)
+    batch = random_batch(base, captions(recipe, optim.batch_size), recipe.data.size_px)
+    state = TrainState(recipe.seed, optim.batch_size)
     seconds = timed(lambda: method.step(batch, state), steps, device)
     plan = estimate(recipe, Means()).stages[stage]
     rate = len(batch) / seconds
@@ -159,15 +159,6 @@ def random_features(name: str, device: torch.device) -> FeatureNet:
         return DinoV2(None, empty=True).eval().requires_grad_(False)
 
 
-def images(base: Components, recipe: Recipe, count: int) -> Batch:
-    """Random latents and pixels with the recipe's prompts."""
-    ids, side = list(range(count)), recipe.data.size_px
-    text, pooled = (t.cpu() for t in encode_text(base, [recipe.prompts[k % len(recipe.prompts)] for k in ids]))
-    latents = rng.normal(latent_shape(base.unet), 0, "bench-latents", ids)
-    pixels = rng.normal((3, side, side), 0, "bench-pixels", ids).clamp(-1, 1)
-    return Batch(ids, ids, latents, text, pooled, pixels)
-
-
 @torch.no_grad()
 def drawing(recipe: Recipe, by_student: bool, taken: int, steps: int, device: torch.device) -> Measured:
     """Seconds for one picture: caption, UNet passes, decoding."""
@@ -197,18 +188,10 @@ def timed(call: Callable[[], object], repeats: int, device: torch.device) -> flo
     """The median seconds of a call, warmed up."""
     times = []
     for _ in range(WARM_UP + repeats):
-        wait(device)
-        began = time.perf_counter()
+        began = clock(device)
         call()
-        wait(device)
-        times.append(time.perf_counter() - began)
+        times.append(clock(device) - began)
     return median(times[WARM_UP:])
-
-
-def wait(device: torch.device) -> None:
-    """Until the device has done all that it was asked to."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def forget(device: torch.device) -> None:

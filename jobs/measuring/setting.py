@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -75,11 +75,7 @@ class Setting:
 
     def batch(self, components: Components, count: int) -> Batch:
         """Drawn latents (count, C, h, w) and pixels (count, 3, H, W), with the recipe's prompts in turn."""
-        text, pooled = encode_text(components, self.captions(count))
-        ids, side = list(range(count)), side_px(components)
-        latents = rng.normal(latent_shape(components.unet), 0, "bench-latents", ids)
-        pixels = rng.normal((3, side, side), 0, "bench-pixels", ids).clamp(-1, 1)
-        return Batch(ids, ids, latents, text, pooled, pixels)
+        return random_batch(components, self.captions(count), side_px(components))
 
     @cached_property
     def shards(self) -> Shards:
@@ -102,8 +98,21 @@ class Setting:
 
     def captions(self, count: int) -> list[str]:
         """`count` of the recipe's prompts, in turn."""
-        prompts = self.recipe.prompts
-        return [prompts[k % len(prompts)] for k in range(count)]
+        return captions(self.recipe, count)
+
+
+def captions(recipe: Recipe, count: int) -> list[str]:
+    """`count` of the recipe's prompts, in turn."""
+    return [recipe.prompts[k % len(recipe.prompts)] for k in range(count)]
+
+
+def random_batch(components: Components, texts: Sequence[str], side: int) -> Batch:
+    """A batch on the processor: drawn latents (N, C, h, w) and pixels (N, 3, side, side), with these captions."""
+    text, pooled = (encoded.cpu() for encoded in encode_text(components, texts))
+    ids = list(range(len(texts)))
+    latents = rng.normal(latent_shape(components.unet), 0, "bench-latents", ids)
+    pixels = rng.normal((3, side, side), 0, "bench-pixels", ids).clamp(-1, 1)
+    return Batch(ids, ids, latents, text, pooled, pixels)
 
 
 @torch.no_grad()

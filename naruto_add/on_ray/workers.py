@@ -32,6 +32,7 @@ from naruto_add.models.load import Components, load_components, save_components
 from naruto_add.on_ray.job import Job
 from naruto_add.on_ray.train import PROFILE
 from naruto_add.training.engine import TorchEngine, choose_engine
+from naruto_add.training.graphs import replay
 from naruto_add.training.loop import train
 from naruto_add.training.method import Method, Probe
 from naruto_add.training.pace import total_images
@@ -172,8 +173,6 @@ def encode_together(shards: Shards, base: Components, folder: Path, world: World
 
 def replay_unets(method: Method, optim: OptimConfig) -> None:
     """Have the method's UNets replay their passes, those in ZeRO engines excepted."""
-    from naruto_add.training.graphs import replay
-
     sharded = {p.module for p in method.players.values() if not isinstance(p.engine, TorchEngine)}
     for module in method.parts.values():
         if isinstance(module, UNet2DConditionModel) and module not in sharded and not optim.gradient_checkpointing:

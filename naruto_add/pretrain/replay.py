@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from naruto_add.training.graphs import warm_up
+
 Update = Callable[[], Mapping[str, Tensor]]
 """One update of a model on what its inputs hold; returns numbers for the log, on the model's device."""
-WARM_UP = 3
-"""Calls before recording, as torch asks for: libraries choose their kernels, optimizers make their state."""
 
 
 def recorded(
@@ -24,12 +24,7 @@ def recorded(
     if generator.device.type != "cuda":
         return update
     before = {tensor.data_ptr(): tensor.clone() for tensor in changing(model, optimizers)}
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(WARM_UP):
-            update()
-    torch.cuda.current_stream().wait_stream(side)
+    warm_up(update)
     graph = torch.cuda.CUDAGraph()
     graph.register_generator_state(generator)
     with torch.cuda.graph(graph):

@@ -100,7 +100,7 @@ class TorchEngine:
         (loss / self.optim.accumulation).backward()
 
     def tell_gradients(self, watch: Callable[[Tensor], None]) -> None:
-        """See `Engine.tell_gradients`: they stay, and what is not finite in one micro-batch is not in the sum."""
+        """See `Engine.tell_gradients`: they stay, and what is not finite in one is not finite in their sum."""
 
     def finite(self) -> bool:
         """See `Engine.finite`."""

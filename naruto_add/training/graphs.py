@@ -18,7 +18,7 @@ from torch import Tensor, nn
 Pass = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From x_t (B,C,h,w), t (B,) and text (B,L,D), all on the GPU, to the UNet's output (B,C,h,w)."""
 WARM_UP = 3
-"""Passes before recording, as torch asks for: libraries choose their kernels."""
+"""Calls before recording, as torch asks for: libraries choose their kernels, optimizers make their state."""
 
 
 class Replay:
@@ -65,16 +65,21 @@ def replay(unet: UNet2DConditionModel, learns: bool) -> None:
 def recorded(of: Replay, *inputs: Tensor) -> Pass:
     """The pass without gradient as one graph; its inputs are copied in, its output out."""
     held = [x.clone() for x in inputs]
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(WARM_UP):
-            of.plain(*held)
-    torch.cuda.current_stream().wait_stream(side)
+    warm_up(lambda: of.plain(*held))
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         output = of.plain(*held).sample
     return partial(run, graph, held, output)
+
+
+def warm_up(call: Callable[[], object]) -> None:
+    """Make the calls that go before recording, on a stream of their own."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(WARM_UP):
+            call()
+    torch.cuda.current_stream().wait_stream(side)
 
 
 def run(graph: torch.cuda.CUDAGraph, held: list[Tensor], output: Tensor, *inputs: Tensor) -> Tensor:

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from jobs.measuring.gpu import distilling, finetuning, images
-from naruto_add import recipe as recipes
+from jobs.measuring.gpu import alone, distilling, finetuning
+from jobs.measuring.setting import captions, random_batch
 from naruto_add.config import Recipe
+from naruto_add.models.student import Size
 from naruto_add.plan.estimate import Means, estimate
 from naruto_add.training.state import TrainState
 
 CPU = torch.device("cpu")
 
 
-def one_worker(micro: int, size: str) -> Recipe:
+def one_worker(micro: int, size: Size) -> Recipe:
     """Recipe `mini` with one micro-batch a step, in float32 and plain torch."""
-    optim = {"batch_size": micro, "accumulation": 1, "images": 100 * micro, "warmup_images": 0}
-    flags: dict[str, object] = {f"{part}.optim.{k}": v for part in ("teacher", "distill") for k, v in optim.items()}
-    alone = {"workers": 1, "finetune_workers": None, "zero_stage": None, "precision": "fp32"}
-    flags |= {f"compute.{name}": value for name, value in alone.items()}
-    return recipes.load("mini", {**flags, "teacher.compact_share": 0.0, "distill.size": size})
+    recipe = alone("mini", micro, False, CPU)
+    return replace(
+        recipe,
+        teacher=replace(recipe.teacher, compact_share=0.0),
+        distill=replace(recipe.distill, size=size),
+        compute=replace(recipe.compute, precision="fp32"),
+    )
 
 
 def held_before() -> int:
@@ -51,11 +55,11 @@ def most_beside(call: Callable[[], object]) -> int:
 @pytest.mark.parametrize(
     ("stage", "micro", "size"), [("finetune", 4, "base"), ("distill", 2, "base"), ("distill", 4, "tiny")]
 )
-def test_a_step_takes_what_is_planned(stage: str, micro: int, size: str) -> None:
+def test_a_step_takes_what_is_planned(stage: str, micro: int, size: Size) -> None:
     others = held_before()
     recipe, state = one_worker(micro, size), TrainState(0, micro)
     method, base = (finetuning if stage == "finetune" else distilling)(recipe, CPU)
-    batch = images(base, recipe, micro)
+    batch = random_batch(base, captions(recipe, micro), recipe.data.size_px)
     method.step(batch, state)  # makes the optimizer's state
     measured = held_before() - others
     measured += most_beside(lambda: method.step(batch, state))
