@@ -165,7 +165,7 @@ def apart(row: Row, recipe: str, steps: int, shards: Path, folder: Path) -> list
 
 def train(row: Row, recipe: Recipe, steps: int, shards: Path, work: Path) -> None:
     """Distill the recipe's base itself: through Ray Train, or for processes that never talk in this one."""
-    from naruto_add.models.load import base_folder
+    from naruto_add.models.folder import base_folder
     from naruto_add.on_ray.train import train_student
 
     images = steps * row.batch

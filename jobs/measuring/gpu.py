@@ -24,7 +24,8 @@ from naruto_add.finetune import build_finetune
 from naruto_add.models.bfloat16 import choose
 from naruto_add.models.features import EFFICIENTNETS, DinoV2, FeatureNet, load_features
 from naruto_add.models.folder import MINI, base_place
-from naruto_add.models.load import Components, decode, encode_text, latent_shape, quiet
+from naruto_add.models.load import Components, decode, encode_text, latent_shape
+from naruto_add.models.quiet import quiet
 from naruto_add.models.student import inherit
 from naruto_add.on_ray.workers import replay_unets
 from naruto_add.plan.estimate import Means, estimate

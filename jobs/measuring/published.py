@@ -21,7 +21,8 @@ from torchvision.transforms import InterpolationMode
 
 from naruto_add.config import OptimConfig
 from naruto_add.data.shards import Shards
-from naruto_add.models.load import Components, encode_images, quiet
+from naruto_add.models.load import Components, encode_images
+from naruto_add.models.quiet import quiet
 from naruto_add.training.engine import autocast
 from naruto_add.training.timeline import DATA, Timeline
 

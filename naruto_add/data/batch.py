@@ -50,7 +50,7 @@ class Batch:
 
 
 class Feed(Protocol):
-    """Where training batches come from: in this process (`data.feed`) or through Ray Data (`on_ray.data`)."""
+    """Where training batches come from: in this process (`data.feed`) or through Ray Data (`on_ray.feed`)."""
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """A rank's share of every global batch, from the global position `start` on until `stop` is covered."""

@@ -18,7 +18,8 @@ import torch
 from diffusers import LatentConsistencyModelPipeline, LCMScheduler, UNet2DConditionModel
 
 from naruto_add.errors import UserError
-from naruto_add.models.load import Components, cast, forget_places, quiet, write_for_transformers_4
+from naruto_add.models.load import Components, cast, forget_places, write_for_transformers_4
+from naruto_add.models.quiet import quiet
 
 GUIDANCE_EMBEDDING = 256
 """Width of the pipeline's embedding of the guidance scale, as in every latent consistency model."""

@@ -63,6 +63,29 @@ def base_place(name: str, revision: str | None) -> Path | None:
     return None
 
 
+def base_folder(name: str, revision: str | None) -> Path:
+    """Where the base lies on this machine; downloads a hub id's safetensors and JSON into the hub's cache."""
+    place = base_place(name, revision)
+    if place is not None:
+        return place
+    assert revision is not None, "base_place lets no hub id through without its commit"
+    return download(name, revision)
+
+
+def download(hub_id: str, revision: str) -> Path:
+    """Fetch the files that we read, and no others, from the hub's cache or the hub; UserError if it does not answer."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=HUB_FILES))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"base {hub_id}@{revision[:12]}: neither in the hub cache nor to be had from the hub "
+            f"({type(error).__name__}). Check the id, the commit, your access and the network, or give a folder."
+        ) from error
+
+
 def base_digest(name: str, revision: str | None, patterns: Sequence[str] = HUB_FILES) -> str:
     """What names a base's content: the hash of its files that match `patterns`, or a hub id with its commit."""
     folder = base_place(name, revision)

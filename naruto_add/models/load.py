@@ -8,27 +8,23 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, StableDiffusionPipeline, UNet2DConditionModel
-from diffusers.utils import logging as diffusers_log
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
-from transformers.utils import logging as transformers_log
 
 from naruto_add.artifact import write_json
 from naruto_add.diffusion.schedule import ddim, load_schedule
 from naruto_add.errors import UserError, raise_all
-from naruto_add.models.folder import HUB_FILES, PARTS, base_place, problems, read_json
+from naruto_add.models.folder import PARTS, base_folder, problems, read_json
+from naruto_add.models.quiet import quiet
 
 AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 Autoencoder: TypeAlias = "AutoencoderKL | AutoencoderTiny"
@@ -60,26 +56,6 @@ def load_components(path_or_name: str | Path, revision: str | None = None) -> Co
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{folder}: its weights could not be read ({error}). Fetch the model again.") from error
     return components
-
-
-def base_folder(name: str, revision: str | None) -> Path:
-    """Where the base lies on this machine; downloads a hub id's safetensors and JSON into the hub's cache."""
-    place = base_place(name, revision)
-    if place is not None:
-        return place
-    assert revision is not None, "base_place lets no hub id through without its commit"
-    return download(name, revision)
-
-
-def download(hub_id: str, revision: str) -> Path:
-    """Fetch the files that we read, and no others, from the hub's cache or the hub; UserError if it does not answer."""
-    try:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=HUB_FILES))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise UserError(
-            f"base {hub_id}@{revision[:12]}: neither in the hub cache nor to be had from the hub "
-            f"({type(error).__name__}). Check the id, the commit, your access and the network, or give a folder."
-        ) from error
 
 
 def read_components(folder: Path) -> Components:
@@ -114,23 +90,6 @@ def whole(folder: Path, model: type[Part], part: str) -> Part:
             "architecture than its config says; fetch the model again."
         )
     return loaded.eval()
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars and no warnings about harmless config keys while the libraries load and save."""
-    levels = diffusers_log.get_verbosity(), transformers_log.get_verbosity()
-    diffusers_log.set_verbosity_error()
-    transformers_log.set_verbosity_error()
-    transformers_log.disable_progress_bar()
-    diffusers_log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        diffusers_log.set_verbosity(levels[0])
-        transformers_log.set_verbosity(levels[1])
-        transformers_log.enable_progress_bar()
-        diffusers_log.enable_progress_bar()
 
 
 def save_components(components: Components, folder: Path, dtype: torch.dtype = torch.float32) -> None:

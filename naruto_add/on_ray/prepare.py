@@ -12,7 +12,8 @@ from transformers import CLIPTokenizer
 from naruto_add.config import ComputeConfig, Recipe
 from naruto_add.data.ingest import Item
 from naruto_add.data.prepare import Mapper, Outcome, prepare
-from naruto_add.models.load import base_folder, quiet
+from naruto_add.models.folder import base_folder
+from naruto_add.models.quiet import quiet
 
 CHUNK = 16
 """Images that a process is given at once."""

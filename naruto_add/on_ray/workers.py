@@ -183,7 +183,7 @@ def make_feed(view: View, compute: ComputeConfig, device: torch.device) -> Feed:
     """Batches through Ray Data, or read in this process."""
     if compute.launcher == "inline":
         return LocalFeed(view, READ_AHEAD if device.type == "cuda" else 0)
-    from naruto_add.on_ray.data import RayFeed
+    from naruto_add.on_ray.feed import RayFeed
 
     return RayFeed(view)
 

@@ -21,7 +21,8 @@ from naruto_add.finetune import EYES, add_lora
 from naruto_add.models.discriminator import Panel
 from naruto_add.models.features import FeatureNet, empty_features
 from naruto_add.models.folder import PARTS, base_place, read_json
-from naruto_add.models.load import AUTOENCODERS, Autoencoder, quiet
+from naruto_add.models.load import AUTOENCODERS, Autoencoder
+from naruto_add.models.quiet import quiet
 from naruto_add.models.student import student_config
 from naruto_add.plan.published import PUBLISHED, Architecture
 

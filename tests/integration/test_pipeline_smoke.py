@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,24 +16,32 @@ from naruto_add import artifact
 from tests.conftest import Done, naruto_add
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
-LIMIT_S = 90
-NOISE = 2
-"""Machines that run tests are busy; the recipe's promise is measured on quiet ones."""
+LIMIT = 24
+"""Seconds of the whole pipeline, for each that a process needs to load what a training worker needs: 13 on a quiet
+machine. Loading is most of this recipe's time, and it takes longer where everything does."""
+
+
+def loading_s() -> float:
+    """Seconds until a new process has loaded what a training worker needs."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import naruto_add.on_ray.workers, deepspeed"], check=True)
+    return time.perf_counter() - started
 
 
 @pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(700)
 def test_everything_within_its_time_and_again_within_seconds(
     tmp_path: Path, here: Callable[[Sequence[str | Path]], Done]
 ) -> None:
     run = tmp_path / "run"
+    before = loading_s()
     started = time.perf_counter()
     words = ["run", "--recipe", "smoke", "--run", "run"]  # a folder named from here is found by workers elsewhere
-    done = naruto_add(words, timeout_s=380, cwd=tmp_path)
+    done = naruto_add(words, timeout_s=600, cwd=tmp_path)
     seconds = time.perf_counter() - started
     assert done.returncode == 0, done.stdout + done.stderr
-    assert seconds < NOISE * LIMIT_S
+    assert seconds < LIMIT * max(before, loading_s())
 
     shown = [line for line in map(json.loads, done.stdout.splitlines()) if "images" in line]
     assert shown[-1]["stage"] == "distill" and shown[-1]["images"] == 16

@@ -17,7 +17,8 @@ from naruto_add.data.prepare import Outcome, prepare
 from naruto_add.data.shards import Shards
 from naruto_add.data.view import View
 from naruto_add.errors import UserError
-from naruto_add.on_ray.data import RayFeed, one_ahead, ray_map
+from naruto_add.on_ray.data import ray_map
+from naruto_add.on_ray.feed import RayFeed, one_ahead
 from tests.tiny import SIZE_PX, tiny_components
 from tests.unit.data.pictures import folder_of
 
