@@ -24,6 +24,7 @@ from naruto_add.artifact import write_json
 from naruto_add.config import OptimConfig
 from naruto_add.training import checkpoint
 from naruto_add.training.player import Player
+from naruto_add.training.saver import Saver
 from naruto_add.training.state import TrainState
 from naruto_add.training.world import World
 
@@ -84,11 +85,13 @@ def save_all(folder: Path, last: int | None) -> int:
     players = [player("student"), player("heads")]
     lives.counted(os, "fsync", doom)
     sys.addaudithook(notice)
+    saver = Saver(folder / "checkpoints", World())
     (folder / BEGUN).touch()
     for number, state in enumerate(SAVES):
         fill(players, number)
         open_doors[0] = True
-        checkpoint.save(folder / "checkpoints", state, players, World())
+        saver.save(state, players)
+        saver.finish()
         open_doors[0] = False
         with (folder / FINISHED).open("a") as file:
             file.write(f"{number}\n")

@@ -12,7 +12,7 @@ import logging
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -35,23 +35,46 @@ NAME = re.compile(r"images-(\d{12})")
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A checkpoint that is still to be written: this rank's copies of the tensors, which training no longer changes."""
+
+    path: Path
+    state: TrainState
+    tensors: dict[str, Tensor]
+    world: World
+
+    @property
+    def partial(self) -> Path:
+        """Where it is until it is whole."""
+        return self.path.with_name(f".{self.path.name}.partial")
+
+
 def save(folder: Path, state: TrainState, players: Iterable[Player], world: World, keep: int = KEEP) -> Path:
     """Write a checkpoint of all players, commit it and drop all but the newest `keep`; called by all ranks."""
-    path = folder / f"images-{state.images:012d}"
-    partial = folder / f".{path.name}.partial"
-    if world.leads:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    made = draft(folder, state, players, world)
+    write(made)
     world.barrier()
-    file = partial / f"rank-{world.rank:05d}.safetensors"
-    save_file(share(players, world), file)
+    commit(made, keep)
+    world.barrier()
+    return made.path
+
+
+def draft(folder: Path, state: TrainState, players: Iterable[Player], world: World) -> Draft:
+    """Copy what this rank has to write, and make room for it; called by all ranks."""
+    made = Draft(folder / f"images-{state.images:012d}", state, share(players, world), world)
+    if world.leads:
+        shutil.rmtree(made.partial, ignore_errors=True)
+        made.partial.mkdir(parents=True)
+    world.barrier()
+    return made
+
+
+def write(made: Draft) -> None:
+    """Write this rank's file, in whatever thread: nothing is said to the other ranks."""
+    file = made.partial / f"rank-{made.world.rank:05d}.safetensors"
+    save_file(made.tensors, file)
     flush(file)
-    world.barrier()
-    if world.leads:
-        commit(partial, path, state, world)
-        prune(folder, keep)
-    world.barrier()
-    return path
 
 
 def share(players: Iterable[Player], world: World) -> dict[str, Tensor]:
@@ -61,14 +84,17 @@ def share(players: Iterable[Player], world: World) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in mine}
 
 
-def commit(partial: Path, path: Path, state: TrainState, world: World) -> None:
-    """Write state and manifest, flush and rename.
+def commit(made: Draft, keep: int = KEEP) -> None:
+    """Once all ranks have written: rank 0 writes state and manifest, flushes, renames, and drops what is too old.
 
     One of the same name (a broken one, or after a rollback) is kept aside until the new one has its place.
     """
-    write_json(partial / STATE, asdict(state))
+    if not made.world.leads:
+        return
+    partial, path = made.partial, made.path
+    write_json(partial / STATE, asdict(made.state))
     files = {file.name: [file.stat().st_size, sha256_file(file)] for file in sorted(partial.iterdir())}
-    manifest = {"kind": "checkpoint", "schema": SCHEMA, "workers": world.size, "files": files}
+    manifest = {"kind": "checkpoint", "schema": SCHEMA, "workers": made.world.size, "files": files}
     write_json(partial / MANIFEST, sealed(manifest))
     for name in (STATE, MANIFEST, "."):
         flush(partial / name)
@@ -79,6 +105,7 @@ def commit(partial: Path, path: Path, state: TrainState, world: World) -> None:
     partial.replace(path)
     flush(path.parent)
     shutil.rmtree(aside, ignore_errors=True)
+    prune(path.parent, keep)
 
 
 def prune(folder: Path, keep: int) -> None:

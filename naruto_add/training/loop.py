@@ -14,6 +14,7 @@ from naruto_add.training.guards import StopRequest, guarded_step, stopped
 from naruto_add.training.method import Method, Probe
 from naruto_add.training.pace import crossed, total_images
 from naruto_add.training.rollback import roll_back
+from naruto_add.training.saver import Saver
 from naruto_add.training.state import TrainState
 from naruto_add.training.telemetry import Reporter
 from naruto_add.training.world import World
@@ -43,22 +44,25 @@ def train(
     With `until` it pauses there: saved, to be called again. What a `probe` finds goes into the log.
     """
     players = list(method.players.values())
-    state = checkpoint.load(folder / "checkpoints", players, world) or TrainState(seed, optim.batch_size)
+    saved = folder / "checkpoints"
+    state = checkpoint.load(saved, players, world) or TrainState(seed, optim.batch_size)
     total = total_images(optim)
     end = total if until is None else min(until, total)
     assert end % optim.batch_size == 0, f"training cannot pause in the middle of a step, at image {end}"
-    with StopRequest(folder) as stop, reporter.started(state.images, total):
+    with StopRequest(folder) as stop, reporter.started(state.images, total), Saver(saved, world) as saver:
         if world.leads and state.images == 0:
             previews.draw(method, prompts, folder, state.images)
         while state.images < end:
             for batch in reporter.waited(feed.batches(state.images, end)):
                 before, losses = state.images, guarded_step(method, batch, state, world)
                 state = state.after(losses)
+                saver.advance()
                 if probe is not None and (crossed(probe.every, before, state.images) or state.images == end):
                     with reporter.paused():
                         losses |= probe.measure(finished=state.images == total)
                 reporter.log(state, losses)
                 if state.logit_gap > collapse_gap:
+                    saver.finish()
                     state = roll_back(state, losses, collapse_gap, folder, players, world)
                     reporter.rewind(state.images)
                     break  # the feed starts again there
@@ -66,7 +70,7 @@ def train(
                 if world.leads and (crossed(optim.preview_images, before, state.images) or state.images == total):
                     previews.draw(method, prompts, folder, state.images)
                 if stopping or crossed(optim.checkpoint_images, before, state.images) or state.images == end:
-                    checkpoint.save(folder / "checkpoints", state, players, world)
+                    saver.save(state, players)
                 if stopping and state.images < end:
                     raise stopped(state)
     return state

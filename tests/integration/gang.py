@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from pathlib import Path
 
 import torch
@@ -14,6 +16,7 @@ from naruto_add.training.engine import choose_engine
 from naruto_add.training.loop import train
 from naruto_add.training.pace import learning_rate
 from naruto_add.training.player import Player
+from naruto_add.training.saver import Saver
 from naruto_add.training.state import TrainState
 from naruto_add.training.telemetry import Reporter
 from naruto_add.training.world import World
@@ -63,6 +66,22 @@ def first_half(stage: int | None, folder: Path) -> None:
     checkpoint.save(folder / "checkpoints", TrainState(0, OPTIM.batch_size, HALF_WAY), pupil.players.values(), world)
 
 
+def one_is_late(folder: Path) -> None:
+    """Save while rank 1 cannot write yet: until it can, there must be no checkpoint, and nobody waits."""
+    world, late, write = World.current(), threading.Event(), checkpoint.write
+    if not world.leads:
+        checkpoint.write = lambda made: late.wait(60) and write(made)
+    with Saver(folder, world) as saver:
+        saver.save(TrainState(0, OPTIM.batch_size, HALF_WAY), Pupil(None).players.values())
+        for _ in range(3):
+            time.sleep(0.05)
+            saver.advance()
+        assert checkpoint.newest(folder) is None
+        world.barrier()
+        late.set()
+    checkpoint.write = write
+
+
 def main(rank: int, size: int, folder: Path) -> None:
     """Rank 0 writes what each stage has learnt, straight through and resumed, to `FOLDER/results.safetensors`."""
     torch.set_num_threads(1)
@@ -73,6 +92,7 @@ def main(rank: int, size: int, folder: Path) -> None:
         first_half(stage, folder / f"resumed-{stage}")
         results |= {f"resumed/{stage}/{name}": t for name, t in learn(stage, folder / f"resumed-{stage}").items()}
         first_half(stage, folder / f"left-{stage}")
+    one_is_late(folder / "late")
     if rank == 0:
         save_file(results, folder / "results.safetensors")
     dist.barrier()

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from naruto_add.training import checkpoint
 from tests.integration.gang import STAGES, learn
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::FutureWarning")]
@@ -64,6 +65,11 @@ def test_each_worker_writes_its_share_of_a_checkpoint(gang: Path) -> None:
     assert len(files) == 2
     assert not files[0].keys() & files[1].keys()
     assert abs(len(files[0]) - len(files[1])) <= 1
+
+
+def test_a_checkpoint_is_whole_only_when_the_last_worker_has_written(gang: Path) -> None:
+    assert {path.name for path in checkpoint.checkpoints(gang / "late")} == {"images-000000000008"}
+    assert len(list((gang / "late/images-000000000008").glob("rank-*"))) == 2
 
 
 def test_nothing_was_compiled(gang: Path) -> None:

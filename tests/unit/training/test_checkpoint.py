@@ -97,12 +97,16 @@ def test_a_broken_one_is_replaced_when_training_gets_there_again(tmp_path: Path)
 def test_several_ranks_files_are_read_as_one(tmp_path: Path) -> None:
     """What two workers wrote, one can read: tensors are whole and found by name."""
     method = trained(2)
-    partial = tmp_path / ".images-000000000008.partial"
-    partial.mkdir()
-    for rank in (0, 1):
-        part = checkpoint.share(method.players.values(), World(rank, 2))
-        checkpoint.save_file(part, partial / f"rank-{rank:05d}.safetensors")
-    checkpoint.commit(partial, tmp_path / "images-000000000008", TrainState(0, 4, 8), World(0, 2))
+    path, state, players = tmp_path / "images-000000000008", TrainState(0, 4, 8), method.players.values()
+    drafts = [
+        checkpoint.Draft(path, state, checkpoint.share(players, World(rank, 2)), World(rank, 2)) for rank in (0, 1)
+    ]
+    drafts[0].partial.mkdir()
+    for draft in drafts:
+        checkpoint.write(draft)
+    for draft in reversed(drafts):
+        assert not path.exists()
+        checkpoint.commit(draft)
     assert json.loads((tmp_path / "images-000000000008" / "manifest.json").read_text())["workers"] == 2
     assert_equal(everything(load(tmp_path)[0]), everything(method))
 

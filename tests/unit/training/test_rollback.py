@@ -113,13 +113,16 @@ def test_without_a_checkpoint_the_run_stops(tmp_path: Path) -> None:
         train(method, ToyFeed(), method.optim, tmp_path, Reporter(), 5, World(), (), GAP)
 
 
-def test_a_broken_checkpoint_is_passed_over_in_a_rollback(tmp_path: Path) -> None:
+def test_a_broken_checkpoint_is_passed_over_in_a_rollback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     method = Copycat(optim_of(checkpoint_images=4))
     method.gap, method.cured_by = 45.0, 1  # collapses at image 16
+    commit = checkpoint.commit
 
-    def spoil() -> None:
-        newest = checkpoint.checkpoints(tmp_path / "checkpoints")[0]
-        (newest / checkpoint.STATE).write_text("{}")
+    def commit_and_spoil(made: checkpoint.Draft, keep: int = checkpoint.KEEP) -> None:
+        commit(made, keep)
+        if made.state.images == 12:
+            (made.path / checkpoint.STATE).write_text("{}")
 
-    state = run(tmp_path, method, FeedUntil(3, spoil))
+    monkeypatch.setattr(checkpoint, "commit", commit_and_spoil)
+    state = run(tmp_path, method)
     assert state.images == 24 and [line["back_to"] for line in collapses(tmp_path)] == [8]
