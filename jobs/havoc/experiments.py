@@ -79,7 +79,7 @@ EXPERIMENTS = (
         {"distance_to_itself": 1e-3, "batch_size_matters": 1e-4, "off_torch_fidelity": 1e-3, "perceptual_to_itself": 0},
     ),
     Experiment(
-        "workers", "runs under Ray Train, a worker killed five times in each", 4, 1, "workers.workers",
+        "workers", "runs under Ray Train, a worker killed five times in each, one driver too", 4, 1, "workers.workers",
         "the same final digest", {"seconds_to_next_step": 60}, default=False,
     ),
     Experiment(

@@ -1,4 +1,7 @@
-"""A distillation under Ray Train on two workers, one of which is killed five times in every run."""
+"""A distillation under Ray Train on two workers, one of which is killed five times in every run.
+
+Before that the driver of the first run is killed, and its Ray with it; what follows is the same command once more.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from jobs.havoc import lives
 from jobs.havoc.experiments import Trial
 from jobs.havoc.record import Outcome
 from jobs.havoc.runs import ORDER, bits_of, job_of, note_order
 from jobs.havoc.setting import Setting
 from naruto_add.config import ComputeConfig
 from naruto_add.on_ray import cluster, train
+from naruto_add.on_ray.job import Job
 from naruto_add.on_ray.workers import distill_worker
 from naruto_add.training.pace import total_images
 from naruto_add.training.world import World
@@ -27,6 +32,8 @@ COMPUTE = ComputeConfig(launcher="ray", workers=2, cpus_per_worker=0.5, threads_
 KILLS = train.MAX_FAILURES + 2
 """Of a run: more than Ray is told to bear."""
 PIDS = "pids"
+DRIVER_STEPS = 6
+"""Lines written by both workers until their driver is killed."""
 POLL_S = 0.05
 
 
@@ -45,7 +52,7 @@ def workers(setting: Setting) -> Trial:
         killer = Killer(place, chance)
         killer.start()
         plain = job_of(setting, place, recipe)
-        train.run(COMPUTE, mortal, plain, name, place, total_images(optim))
+        drive(plain, name)
         killer.over.set()
         found = bits_of(place)
         shutil.rmtree(place)
@@ -55,14 +62,35 @@ def workers(setting: Setting) -> Trial:
 
     def trial(number: int) -> Outcome:
         """One run with its kills."""
+        drivers = int(number == 0)
+        if drivers:
+            kill_a_driver(setting.folder / f"run-{number}", job_of(setting, setting.folder / f"run-{number}", recipe))
         found, seconds = run(f"run-{number}", setting.chance("workers", number))
-        kinds = {"workers killed": len(seconds)}
+        kinds = {"workers killed": len(seconds), "drivers killed": drivers}
         if len(seconds) < KILLS:
             return Outcome(f"only {len(seconds)} kills were followed by a step", kinds)
         problem = "" if found == wanted and wanted else "it ends with other bits"
         return Outcome(problem, kinds, {"seconds_to_next_step": max(seconds)})
 
     return trial
+
+
+def drive(plain: dict[str, Any], name: str) -> None:
+    """Train in workers that say who they are."""
+    optim = Job.from_plain(plain).recipe.distill.optim
+    train.run(COMPUTE, mortal, plain, name, Path(plain["work"]), total_images(optim))
+
+
+def kill_a_driver(place: Path, plain: dict[str, Any]) -> None:
+    """Start a run in a process with a Ray of its own and kill that once training has begun; wait until all is still."""
+    driver, killer = lives.start(drive, plain, "killed"), Killer(place, None)
+    while killer.steps() < DRIVER_STEPS and driver.is_alive():
+        time.sleep(POLL_S)
+    driver.kill()
+    assert lives.ended(driver) == lives.KILLED, "the driver ended by itself"
+    seen = -1
+    while seen < (seen := killer.settled()):
+        continue
 
 
 def mortal(plain: dict[str, Any]) -> None:
