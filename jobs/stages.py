@@ -95,13 +95,19 @@ def evaluate(recipe: Recipe, run: Path, student: Artifact, teacher: Artifact, sh
     }
 
     def make(folder: Path, work: Path) -> None:
+        from naruto_add.on_ray.train import examine_student, examined_by_workers
+
+        base, paths = made.teacher.base, (student.path, teacher.path)
+        if examined_by_workers(recipe.compute):
+            examine_student(made, *paths, base, shards.path, work, folder)
+            return
         import torch
 
         from naruto_add.data.shards import Shards
         from naruto_add.evaluation.evaluate import evaluate as score
 
         torch.set_num_threads(recipe.compute.workers * recipe.compute.threads_per_worker)
-        score(made, student.path, teacher.path, made.teacher.base, Shards(shards.path), work, folder)
+        score(made, *paths, base, Shards(shards.path), work, folder)
 
     return stage("evaluate", run, "report", config, {"student": student, "teacher": teacher, "shards": shards}, make)
 

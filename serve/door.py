@@ -16,7 +16,7 @@ from collections.abc import Callable
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve.errors import FULL, RETRY_MS, ApiError
+from serve.errors import FULL, ApiError
 from serve.limits import after
 from serve.logs import LOGGER
 from serve.metrics import Metrics
@@ -31,6 +31,8 @@ BODY_S = 0.05
 for them."""
 CALM_S = 1.0
 """After so long without a refusal there is no limit."""
+RECENT = 0.2
+"""Weight of the newest answer in what is usual."""
 
 
 def middlewares() -> list[Middleware]:
@@ -50,10 +52,11 @@ class Door:
 
     def __init__(self, app: ASGIApp, clock: Callable[[], float] = time.monotonic) -> None:
         self.app, self._clock = app, clock
-        self._asking = 0
+        self._since: dict[object, float] = {}
+        """When each request that is still unanswered was let in."""
         self._most = 0.0
         self._full_at = float("-inf")
-        self._retry_s = 1.0
+        self._usual_s = 1.0
         self._refused = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,41 +79,41 @@ class Door:
     def _shut(self, scope: Scope) -> bool:
         """Whether the copies are full, as far as is known. Browsers are let in: only copies know what CORS allows."""
         recent = self._clock() - self._full_at < CALM_S
-        return recent and self._asking >= int(self._most) and all(name != b"origin" for name, _ in scope["headers"])
+        return recent and len(self._since) >= int(self._most) and all(name != b"origin" for name, _ in scope["headers"])
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As a copy would; the time to come back is the last one that a copy said, not the same for all."""
+        """As a copy would: come back when who has asked longest should have an answer, and not all together."""
         self._refused += 1
-        self._full_at = self._clock()
-        seconds = self._retry_s * random.uniform(0.7, 1.3)
+        self._full_at = now = self._clock()
+        free_s = min(self._since.values(), default=now) + self._usual_s - now
+        seconds = max(free_s, self._usual_s / 2) * random.uniform(1.0, 1.5)
         text = f"All places are taken. Try again in {seconds:.1f} s."
         await ApiError(429, text, code="queue_full", retry_s=seconds).response()(scope, receive, send)
 
     async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on and learn from its answer."""
-        self._asking, answered = self._asking + 1, False
+        request = object()
+        self._since[request] = self._clock()
 
         async def listening(message: Message) -> None:
-            nonlocal answered
             if message["type"] == "http.response.start":
-                self._asking, answered = self._asking - 1, True
-                self._learn(message)
+                self._learn(message, self._clock() - self._since.pop(request))
             await send(message)
 
         try:
             await self.app(self._announced(scope), receive, listening)
         finally:
-            self._asking -= not answered
+            self._since.pop(request, None)
 
-    def _learn(self, answer: Message) -> None:
-        """From the start of an answer."""
-        headers = dict(answer.get("headers", ()))
-        if FULL in headers:
+    def _learn(self, answer: Message, seconds: float) -> None:
+        """From the start of an answer and how long it took."""
+        if FULL in dict(answer.get("headers", ())):
             self._full_at = self._clock()
-            self._most = max(1.0, self._asking)
-            self._retry_s = int(headers.get(RETRY_MS, b"1000")) / 1e3
-        elif answer["status"] == 200 and self._most:
-            self._most += 1 / self._most
+            self._most = max(1.0, len(self._since))
+        elif answer["status"] == 200:
+            self._usual_s += RECENT * (seconds - self._usual_s)
+            if self._most:
+                self._most += 1 / self._most
 
     def _announced(self, scope: Scope) -> Scope:
         """A request that tells how many were refused; what a client says there is not passed on."""

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -118,8 +118,10 @@ class Engine:
             if self._stopping or not self.healthy:
                 raise ApiError(503, "This server is going down; ask again in a moment.", code="unavailable", retry_s=1)
             present = [*self._waiting, *self._active]
-            if len(present) + len(jobs) > self.max_batch + self.max_waiting or not self._in_time(jobs, present):
-                raise self._full(len(jobs))
+            if len(present) + len(jobs) > self.max_batch + self.max_waiting:
+                raise self._full(len(jobs), self._seconds_drawing * (self.waiting / self.max_batch + 1) / 2)
+            if not self._in_time(jobs, present):
+                raise self._full(len(jobs), self._first_done_s(jobs[0].model))
             self._waiting.extend(jobs)
             self._changed.notify_all()
 
@@ -133,20 +135,32 @@ class Engine:
         now, pace = time.monotonic(), self.models[jobs[0].model].pace
         for job, alone_s in zip(jobs, pace.done_s([job.passes_left for job in jobs], self.max_batch), strict=True):
             job.deadline = now + self.max_slowdown * pace.usual_slowness * alone_s
-        others = [job for job in present if job.model == jobs[0].model and not job.future.done()]
-        begin, everybody, passing = max(now, self._pass_ends), [*others, *jobs], self._passing
-        left = [job.passes_left - (job in passing) for job in everybody]
-        return not others or all(
+        left = self._left(jobs[0].model, present)
+        everybody = [*left, *jobs]
+        passes = [*left.values(), *(job.passes_left for job in jobs)]
+        begin = max(now, self._pass_ends)
+        return not left or all(
             begin + pace.slowness * seconds <= job.deadline
-            for job, seconds in zip(everybody, pace.done_s(left, self.max_batch), strict=True)
+            for job, seconds in zip(everybody, pace.done_s(passes, self.max_batch), strict=True)
         )
 
-    def _full(self, wanted: int) -> ApiError:
-        """The refusal, with an estimate of when half of the queue will be drawn; not the same for all, or they would
-        all come back together.
-        """
-        batches = (self.waiting / self.max_batch + 1) / 2
-        seconds = self._seconds_drawing * batches * random.uniform(0.7, 1.3)
+    def _left(self, model: str, present: Iterable[Job]) -> dict[Job, int]:
+        """The passes that pictures of this model lack, once the pass at work is made."""
+        return {
+            job: job.passes_left - (job in self._passing)
+            for job in present
+            if job.model == model and not job.future.done()
+        }
+
+    def _first_done_s(self, model: str) -> float:
+        """Seconds until the first picture of this model is done, as quick as passes are now."""
+        pace, left = self.models[model].pace, list(self._left(model, [*self._waiting, *self._active]).values())
+        wait_s = max(0.0, self._pass_ends - time.monotonic())
+        return wait_s + pace.slowness * min(pace.done_s(left, self.max_batch), default=0.0)
+
+    def _full(self, wanted: int, seconds: float) -> ApiError:
+        """The refusal: come back then, or a little later; not the same for all, or they would all come together."""
+        seconds *= random.uniform(1.0, 1.5)
         text = f"All places are taken ({self.drawing} pictures in work, {self.waiting} waiting)."
         text = f"{text} Try again in {seconds:.1f} s."
         return ApiError(429, text, code="queue_full", retry_s=seconds, full=wanted == 1)

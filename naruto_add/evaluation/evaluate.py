@@ -22,6 +22,7 @@ from naruto_add.evaluation.report import Pictures, write_page
 from naruto_add.evaluation.scores import Score, Scorer, timed
 from naruto_add.evaluation.survey import Drawn, Seen, Setting, look
 from naruto_add.models.load import load_components
+from naruto_add.training.world import ALONE, World
 
 REPORT = "report.json"
 
@@ -36,17 +37,21 @@ def evaluate(
     out: Path,
     meter: Meter | None = None,
     judge_path: Path = SHIPPED,
+    world: World = ALONE,
 ) -> None:
     """Score the student beside teacher, base and floors; writes report.json and index.html into `out`.
 
     The three paths are diffusers folders (`base_path` also a name or hub id). What is drawn stays in `work`, so that
-    the same call resumes. Raises UserError for models or weights that cannot be read.
+    the same call resumes. Called by all ranks of a `world`: each draws its share, and rank 0 does the rest. Raises
+    UserError for models or weights that cannot be read.
     """
     check_counts(shards)
     observer = open_observer(recipe, judge_path)
     cast = load_cast(recipe, student_path, teacher_path, base_path, open_easel(recipe, shards, observer))
     setting = Setting(recipe, cast, shards, observer, work)
-    drawn = draw(setting, meter or console_meter())
+    drawn = draw(setting, meter or console_meter(), world)
+    if drawn is None:
+        return
     seen = look(setting, drawn)
     report = make_report(setting, seen, clock(setting))
     write_json(out / REPORT, report)
@@ -74,8 +79,8 @@ def load_cast(recipe: Recipe, student: Path, teacher: Path, base: str | Path, ea
     )
 
 
-def draw(setting: Setting, meter: Meter) -> Drawn:
-    """Draw what is not on disk yet."""
+def draw(setting: Setting, meter: Meter, world: World) -> Drawn | None:
+    """Draw what is not on disk yet, with the other ranks; rank 0 gets all of it, the others nothing."""
     groups = [
         golden_orders(setting.cast, setting.recipe),
         heldout_orders(setting.cast, Prompts("heldout", setting.captions)),
@@ -83,7 +88,9 @@ def draw(setting: Setting, meter: Meter) -> Drawn:
     ]
     orders = [order for group in groups for order in group]
     studio = Studio(setting.work / "images", setting.recipe.seed, setting.recipe.evaluate.batch_size)
-    galleries = iter(studio.fill(orders, meter))
+    galleries = iter(studio.fill(orders, meter, world))
+    if not world.leads:
+        return None
     golden, heldout, founding = ({order.label: next(galleries) for order in group} for group in groups)
     return Drawn(heldout, golden, founding)
 

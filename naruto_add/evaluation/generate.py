@@ -18,6 +18,7 @@ from naruto_add.artifact import canonical, sha256_text
 from naruto_add.data.latents import write as write_tensors
 from naruto_add.evaluation.painters import Painter
 from naruto_add.evaluation.progress import Meter
+from naruto_add.training.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -127,18 +128,28 @@ class Studio:
     seed: int
     batch_size: int
 
-    def fill(self, orders: Sequence[Order], meter: Meter) -> list[Gallery]:
-        """The gallery of each order, after drawing what it lacks; the meter counts UNet passes."""
-        galleries = {order.folder(self.seed): Gallery(self.folder / order.folder(self.seed)) for order in orders}
-        jobs = self._jobs(orders, galleries)
-        done, total = 0, sum(job.passes for job in jobs)
+    def fill(self, orders: Sequence[Order], meter: Meter, world: World = ALONE) -> list[Gallery]:
+        """The gallery of each order, after drawing what it lacks; the meter counts UNet passes.
+
+        Called by all ranks of a `world`, who see the same folder: each draws its share of the batches.
+        """
+        jobs = self._jobs(orders, self._galleries(orders))
+        world.barrier()  # nobody draws before all know what is missing
+        mine = jobs[world.rank :: world.size]
+        done, total = 0, sum(job.passes for job in mine)
         with meter:
-            for job in jobs:
+            for job in mine:
                 meter.update(f"{job.order.label}, {job.order.prompts.name}", done, total)
                 job.run(self.seed)
                 done += job.passes
+            world.barrier()
             meter.update("scores", done, total)
+        galleries = self._galleries(orders)
         return [galleries[order.folder(self.seed)] for order in orders]
+
+    def _galleries(self, orders: Sequence[Order]) -> dict[str, Gallery]:
+        """What is there, by the name of its folder."""
+        return {place: Gallery(self.folder / place) for place in dict.fromkeys(o.folder(self.seed) for o in orders)}
 
     def _jobs(self, orders: Sequence[Order], galleries: Mapping[str, Gallery]) -> list[Job]:
         """What is missing, in batches; two orders of the same pictures are drawn once."""

@@ -8,12 +8,18 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 LINE_INTERVAL_S = 10.0
+FOLLOWED_INTERVAL_S = 0.5
+"""Of lines that nobody reads but a program."""
 
 
 class Meter(Protocol):
@@ -60,12 +66,39 @@ class Bar:
         self._progress.update(self._task, description=what, completed=done, total=total)
 
 
-class Lines:
-    """JSON lines, at most one every ten seconds, and the last one."""
+@contextmanager
+def file_meter(path: Path) -> Iterator[Meter]:
+    """JSON lines into a file, which another process follows."""
+    with path.open("w", encoding="utf-8") as stream:
+        yield Lines(stream, FOLLOWED_INTERVAL_S)
 
-    def __init__(self, stream: IO[str]) -> None:
+
+@dataclass(frozen=True)
+class Metered:
+    """A `training.telemetry.Sink` that shows on a meter what a `file_meter` has written."""
+
+    meter: Meter
+
+    def open(self, images: int, total: int) -> None:
+        """Drawing starts."""
+        self.meter.__enter__()
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """One line more."""
+        self.meter.update(record["what"], record["passes"], record["total_passes"])
+
+    def close(self) -> None:
+        """Drawing has ended."""
+        self.meter.__exit__(None, None, None)
+
+
+class Lines:
+    """JSON lines, at most one in so many seconds, and the last one."""
+
+    def __init__(self, stream: IO[str], interval_s: float = LINE_INTERVAL_S) -> None:
         self.stream = stream
-        self._written = -LINE_INTERVAL_S
+        self._interval_s = interval_s
+        self._written = -interval_s
 
     def __enter__(self) -> Lines:
         return self
@@ -75,7 +108,7 @@ class Lines:
 
     def update(self, what: str, done: int, total: int) -> None:
         """See `Meter`."""
-        if done < total and time.monotonic() - self._written < LINE_INTERVAL_S:
+        if done < total and time.monotonic() - self._written < self._interval_s:
             return
         line = {"stage": "evaluate", "what": what, "passes": done, "total_passes": total}
         self.stream.write(json.dumps(line) + "\n")

@@ -1,4 +1,4 @@
-"""Training on Ray Train: as many workers as the recipe says, restarted where they stopped, watched from here.
+"""Training, and drawing for an evaluation, on Ray Train: as many workers as the recipe says, watched from here.
 
 Workers save their own checkpoints (`training.checkpoint`) to the work folder, which all machines share; Ray Train
 brings the workers up, joins them to one process group, and starts them again if one is lost.
@@ -19,11 +19,13 @@ from typing import Any
 from naruto_add.artifact import write_json
 from naruto_add.config import ComputeConfig, Recipe
 from naruto_add.errors import UserError, storage_trouble
-from naruto_add.on_ray.job import Job, distill, finetune
+from naruto_add.evaluation.progress import Metered, console_meter
+from naruto_add.on_ray.capacity import is_ours
+from naruto_add.on_ray.job import Examination, Job, distill, examine, finetune
 from naruto_add.training import checkpoint
 from naruto_add.training.guards import STOP, TrainingStopped, in_main_thread
 from naruto_add.training.pace import total_images
-from naruto_add.training.telemetry import Follower, console_sink
+from naruto_add.training.telemetry import METRICS, Follower, console_sink
 from naruto_add.training.world import World
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ LATENTS = "latents"
 PROFILE = "profile.json"
 """In the work folder, once training has ended: where rank 0's time went, in seconds by part, and when it began, in
 seconds since 1970."""
+PROGRESS = "progress.jsonl"
+"""In an evaluation's work folder: what its first worker has drawn."""
 MAX_FAILURES = 3
 
 
@@ -62,6 +66,26 @@ def train_student(
     run(recipe.compute, distill, job.to_plain(), "distill", work, total_images(recipe.distill.optim))
 
 
+def examined_by_workers(compute: ComputeConfig) -> bool:
+    """Whether workers draw for an evaluation: where they have what this process lacks, GPUs or other machines.
+
+    On the processors of one machine they would take what this process uses all of, and half a minute to start.
+    """
+    return compute.launcher == "ray" and (compute.gpus_per_worker > 0 or not is_ours(compute))
+
+
+def examine_student(
+    recipe: Recipe, student: Path, teacher: Path, base: str, shards: Path, work: Path, out: Path
+) -> None:
+    """Have the workers evaluate; `out` gets report.json and index.html. What is drawn stays in `work`."""
+    work = work.resolve()
+    job = Examination(
+        rooted(recipe), student.resolve(), teacher.resolve(), absolute(base), shards.resolve(), work, out.resolve()
+    )
+    (work / PROGRESS).unlink(missing_ok=True)
+    call(recipe.compute, examine, job.to_plain(), "evaluate", work, Follower(work / PROGRESS, Metered(console_meter())))
+
+
 def rooted(recipe: Recipe) -> Recipe:
     """The recipe with the folders that distillation reads named as workers can find them."""
     head_start, weights = recipe.distill.head_start, recipe.evaluate.weights
@@ -78,11 +102,22 @@ def absolute(name: str) -> str:
 
 
 def run(compute: ComputeConfig, worker: Worker, config: dict[str, Any], name: str, work: Path, total: int) -> None:
+    """Call a training `worker(config)` in every worker, as `call` does; progress is counted in images, of `total`.
+
+    SIGTERM has them finish their step, save and end.
+    """
+    with stop_file_on_sigterm(work):
+        call(compute, worker, config, name, work, Follower(work / METRICS, console_sink(name), total))
+
+
+def call(
+    compute: ComputeConfig, worker: Worker, config: dict[str, Any], name: str, work: Path, follower: Follower
+) -> None:
     """Call `worker(config)` in every worker and wait until all have ended.
 
     `worker` must be importable by its path. With `launcher: inline` it is called here. The same call after an
-    interruption resumes. Progress (of `total` images) is shown from what rank 0 writes to `work`. Raises the
-    UserError or TrainingStopped that a worker raised.
+    interruption resumes. The follower shows what rank 0 writes to `work`. Raises the UserError or TrainingStopped that
+    a worker raised.
     """
     work.mkdir(parents=True, exist_ok=True)
     for leftover in (*work.glob(MISTAKE), work / STOP):
@@ -92,9 +127,9 @@ def run(compute: ComputeConfig, worker: Worker, config: dict[str, Any], name: st
         return
     from naruto_add.on_ray import cluster
 
-    cluster.start(compute)  # first, for it sets a signal handler of its own
+    cluster.start(compute)
     cluster.require(compute)
-    with Follower(work, console_sink(name), total), stop_file_on_sigterm(work):
+    with follower:
         fit_while_it_advances(compute, worker, config, name, work)
     raise_mistake(work)
 

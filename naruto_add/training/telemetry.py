@@ -247,10 +247,10 @@ def summary(record: Record) -> str:
 
 
 class Follower:
-    """Shows on this process's console what another process writes to metrics.jsonl."""
+    """Shows on this process's console what another process writes to a file of records."""
 
-    def __init__(self, folder: Path, console: Sink, total: int) -> None:
-        self.path = folder / METRICS
+    def __init__(self, path: Path, console: Sink, total: int = 0) -> None:
+        self.path = path
         self.console = console
         self._seen = last_record(self.path)
         self._total = total

@@ -73,3 +73,7 @@ class World:
         tensor = tensor.to(self.device)
         dist.all_reduce(tensor, how)
         return tensor.cpu()
+
+
+ALONE = World()
+"""One process that trains or draws by itself."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from naruto_add.config import Recipe
 from naruto_add.data.shards import Shards
@@ -18,6 +20,7 @@ from naruto_add.evaluation.eyes import Eyes
 from naruto_add.evaluation.judge_training import JudgeConfig, train_judge
 from naruto_add.evaluation.painters import FewStepPainter, GuidedPainter
 from naruto_add.models.load import load_components
+from naruto_add.training.world import World
 from tests.unit.evaluation.conftest import HELDOUT, TRAIN, make_shards
 from tests.unit.evaluation.test_generate import Killed, Meter
 
@@ -61,6 +64,40 @@ def test_every_step_count_and_every_floor_has_a_row(report: dict[str, Any]) -> N
         "student@4", "student@2", "student@1", "teacher@4", "teacher@2", "teacher@1", "base@4", "teacher@5",
         "floor/real", "floor/autoencoder", "floor/teacher", "legacy/student@4", "legacy/floor",
     }  # fmt: skip
+
+
+def as_rank(rank: int, folder: Path, *arguments: Any) -> None:
+    """In a process: evaluate as one of two workers, each with an `out` of its own."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    meter, out = Meter(), folder / f"out-{rank}"
+    out.mkdir()
+    recipe, student, teacher, base, shards, judge = arguments
+    evaluate(recipe, student, teacher, base, Shards(shards), folder / "work", out, meter, judge, World.current())
+    (folder / f"passes-{rank}").write_text(str(meter.told[-1][2]))
+
+
+def test_two_workers_share_the_drawing_and_one_reports_the_same(
+    report: dict[str, Any], recipe: Recipe, models: Path, shards: Shards, judge: Path, tmp_path: Path
+) -> None:
+    arguments = (recipe, *(models / name for name in ("student", "teacher", "base")), shards.path, judge)
+    spawn = multiprocessing.get_context("spawn")
+    workers = [spawn.Process(target=as_rank, args=(rank, tmp_path, *arguments)) for rank in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(200)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    passes = [int((tmp_path / f"passes-{rank}").read_text()) for rank in range(2)]
+    assert min(passes) > 0.3 * sum(passes) and not list((tmp_path / "out-1").iterdir())
+    found = json.loads((tmp_path / "out-0" / REPORT).read_text())
+    assert found["models"] == report["models"]
+    assert untimed(found) == untimed(report)
+
+
+def untimed(report: dict[str, Any]) -> dict[str, Any]:
+    """The scores without what a clock has measured."""
+    return {row: {k: v for k, v in found.items() if "latency" not in k} for row, found in report["scores"].items()}
 
 
 def test_n_stands_with_every_score(report: dict[str, Any]) -> None:

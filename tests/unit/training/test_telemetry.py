@@ -93,7 +93,7 @@ def test_the_follower_shows_what_another_process_writes(tmp_path: Path, monkeypa
     monkeypatch.setattr(telemetry, "POLL_INTERVAL_S", 0.01)
     path, sink = tmp_path / "metrics.jsonl", Kept()
     path.write_text('{"images": 4}\n')
-    with Follower(tmp_path, sink, 24):
+    with Follower(path, sink, 24):
         with path.open("a") as file:
             file.write('{"images": 8}\n')
         deadline = time.monotonic() + 5
