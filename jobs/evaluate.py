@@ -14,6 +14,9 @@ def main(words: Sequence[str]) -> None:
     """Score the student of the run against its teacher, the base and held-out images."""
     arguments = parse("evaluate", words)
     run = arguments.run
+    from jobs.preflight import before_evaluate
+
+    before_evaluate(arguments.recipe)
     with occupied(run):
         evaluate(arguments.recipe, run, opened(run, "student"), opened(run, "teacher"), opened(run, "shards"))
 

@@ -56,6 +56,13 @@ def before_distill(recipe: Recipe) -> None:
     join(recipe.compute)
 
 
+def before_evaluate(recipe: Recipe) -> None:
+    """As `preflight`, for the one stage, if workers draw for it."""
+    if capacity.examined_by_workers(recipe.compute):
+        raise_all(capacity.check(recipe.compute))
+        join(recipe.compute)
+
+
 def before_plan(recipe: Recipe, run: Path, elsewhere: bool) -> list[str]:
     """What would stop the run, to be told with other mistakes; `elsewhere`: on a machine that is not this one.
 

@@ -21,6 +21,7 @@ from naruto_add.artifact import Artifact
 from naruto_add.config import Recipe
 from naruto_add.errors import UserError, raise_all
 from naruto_add.models.folder import HEAD_START_FILE, TOKENIZER_FILES, base_digest, head_start_folder
+from naruto_add.on_ray.capacity import examined_by_workers
 from naruto_add.storage import checkpoints, mirror
 
 DECIDES_NOTHING = {
@@ -95,10 +96,10 @@ def evaluate(recipe: Recipe, run: Path, student: Artifact, teacher: Artifact, sh
     }
 
     def make(folder: Path, work: Path) -> None:
-        from naruto_add.on_ray.train import examine_student, examined_by_workers
-
         base, paths = made.teacher.base, (student.path, teacher.path)
         if examined_by_workers(recipe.compute):
+            from naruto_add.on_ray.train import examine_student
+
             examine_student(made, *paths, base, shards.path, work, folder)
             return
         import torch

@@ -28,6 +28,14 @@ def is_ours(compute: ComputeConfig) -> bool:
     return compute.address is None and not os.environ.get(JOB_ADDRESS)
 
 
+def examined_by_workers(compute: ComputeConfig) -> bool:
+    """Whether workers draw for an evaluation: where they have what this process lacks, GPUs or other machines.
+
+    On the processors of one machine they would take what this process uses all of, and half a minute to start.
+    """
+    return compute.launcher == "ray" and (compute.gpus_per_worker > 0 or not is_ours(compute))
+
+
 def check(compute: ComputeConfig) -> list[str]:
     """What would hang for lack of CPUs on this machine, before anything starts; a cluster is asked when joined."""
     if compute.launcher != "ray" or not is_ours(compute):

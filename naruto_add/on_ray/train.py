@@ -20,7 +20,6 @@ from naruto_add.artifact import write_json
 from naruto_add.config import ComputeConfig, Recipe
 from naruto_add.errors import UserError, storage_trouble
 from naruto_add.evaluation.progress import Metered, console_meter
-from naruto_add.on_ray.capacity import is_ours
 from naruto_add.on_ray.job import Examination, Job, distill, examine, finetune
 from naruto_add.training import checkpoint
 from naruto_add.training.guards import STOP, TrainingStopped, in_main_thread
@@ -64,14 +63,6 @@ def train_student(
     out = None if out is None else out.resolve()
     job = Job(recipe, str(teacher.resolve()), None, shards.resolve(), work, work.parent / LATENTS, out, until)
     run(recipe.compute, distill, job.to_plain(), "distill", work, total_images(recipe.distill.optim))
-
-
-def examined_by_workers(compute: ComputeConfig) -> bool:
-    """Whether workers draw for an evaluation: where they have what this process lacks, GPUs or other machines.
-
-    On the processors of one machine they would take what this process uses all of, and half a minute to start.
-    """
-    return compute.launcher == "ray" and (compute.gpus_per_worker > 0 or not is_ours(compute))
 
 
 def examine_student(

@@ -123,8 +123,11 @@ def test_the_stages_as_jobs_make_what_one_process_makes(
         said = events(each["logs"])
         assert said["job"]["id"] == each["id"] and said["job"]["run"] == str(run)
         assert said["stage"]["stage"] == stage and said["stage"]["status"] == "done"
-        if stage in ("prepare", "finetune", "distill"):
+        if stage != "export":
             assert said["dashboard"]["url"] == f"{cluster['RAY_API_SERVER_ADDRESS']}/#/jobs/{each['id']}"
+        if stage == "evaluate":
+            (work,) = Path(said["job"]["work"]).glob("evaluate-*")
+            assert json.loads((work / "progress.jsonl").read_text().splitlines()[-1])["what"] == "scores", "on a worker"
         if stage in ("finetune", "distill"):
             (work,) = Path(said["job"]["work"]).glob(f"{stage}-*")
             assert (work / "metrics.jsonl").is_file() and list(work.glob("previews/*.png"))

@@ -111,3 +111,21 @@ def test_a_cluster_is_not_judged_by_this_machine(monkeypatch: pytest.MonkeyPatch
     assert capacity.check(ComputeConfig(cpus_per_worker=1000, address="auto")) == []
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")  # in a job
     assert capacity.check(greedy) == []
+
+
+@pytest.mark.parametrize(
+    ("compute", "expected"),
+    [
+        (TWO, False),  # this process has the machine's processors already
+        (ON_GPUS, True),
+        (ComputeConfig(workers=2, cpus_per_worker=0.5, address="10.0.0.1:6379"), True),
+        (ComputeConfig(launcher="inline", workers=1, gpus_per_worker=1), False),
+    ],
+)
+def test_workers_draw_for_an_evaluation_where_they_have_what_this_process_lacks(
+    compute: ComputeConfig, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert capacity.examined_by_workers(compute) == expected
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")  # in a cluster's job
+    assert capacity.examined_by_workers(compute) == (compute.launcher == "ray")
