@@ -10,7 +10,7 @@ import json
 import logging
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -97,18 +97,23 @@ def run(compute: ComputeConfig, worker: Worker, config: dict[str, Any], name: st
 
     SIGTERM has them finish their step, save and end.
     """
-    with stop_file_on_sigterm(work):
-        call(compute, worker, config, name, work, Follower(work / METRICS, console_sink(name), total))
+    follower = Follower(work / METRICS, console_sink(name), total)
+    call(compute, worker, config, name, work, follower, stop_file_on_sigterm(work))
 
 
 def call(
-    compute: ComputeConfig, worker: Worker, config: dict[str, Any], name: str, work: Path, follower: Follower
+    compute: ComputeConfig,
+    worker: Worker,
+    config: dict[str, Any],
+    name: str,
+    work: Path,
+    *around: AbstractContextManager[object],
 ) -> None:
     """Call `worker(config)` in every worker and wait until all have ended.
 
     `worker` must be importable by its path. With `launcher: inline` it is called here. The same call after an
-    interruption resumes. The follower shows what rank 0 writes to `work`. Raises the UserError or TrainingStopped that
-    a worker raised.
+    interruption resumes. `around` is entered once Ray runs, which sets a signal handler of its own. Raises the
+    UserError or TrainingStopped that a worker raised.
     """
     work.mkdir(parents=True, exist_ok=True)
     for leftover in (*work.glob(MISTAKE), work / STOP):
@@ -120,7 +125,9 @@ def call(
 
     cluster.start(compute)
     cluster.require(compute)
-    with follower:
+    with ExitStack() as stack:
+        for each in around:
+            stack.enter_context(each)
         fit_while_it_advances(compute, worker, config, name, work)
     raise_mistake(work)
 
