@@ -82,11 +82,11 @@ class Door:
         return recent and len(self._since) >= int(self._most) and all(name != b"origin" for name, _ in scope["headers"])
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As a copy would: come back when who has asked longest should have an answer, and not all together."""
+        """As a copy would: come back some time after who asked first should have an answer, and not all together."""
         self._refused += 1
         self._full_at = now = self._clock()
         free_s = min(self._since.values(), default=now) + self._usual_s - now
-        seconds = max(free_s, self._usual_s / 2) * random.uniform(1.0, 1.5)
+        seconds = max(free_s, self._usual_s / 2) * random.uniform(1.2, 2.0)
         text = f"All places are taken. Try again in {seconds:.1f} s."
         await ApiError(429, text, code="queue_full", retry_s=seconds).response()(scope, receive, send)
 

@@ -159,8 +159,8 @@ class Engine:
         return wait_s + pace.slowness * min(pace.done_s(left, self.max_batch), default=0.0)
 
     def _full(self, wanted: int, seconds: float) -> ApiError:
-        """The refusal: come back then, or a little later; not the same for all, or they would all come together."""
-        seconds *= random.uniform(1.0, 1.5)
+        """The refusal: come back some time after that, for it is a guess; not all at the same time."""
+        seconds *= random.uniform(1.2, 2.0)
         text = f"All places are taken ({self.drawing} pictures in work, {self.waiting} waiting)."
         text = f"{text} Try again in {seconds:.1f} s."
         return ApiError(429, text, code="queue_full", retry_s=seconds, full=wanted == 1)

@@ -150,9 +150,9 @@ async def test_who_is_refused_is_told_when_the_first_should_be_answered() -> Non
         return int(answer.headers[b"retry-after-ms"]) / 1e3
 
     now[0] = 0.2
-    assert 0.8 <= await told_s() <= 1.2 + 1e-3, "until it has seen one, an answer takes a second"
+    assert 0.96 <= await told_s() <= 1.6 + 1e-3, "until it has seen one, an answer takes a second"
     now[0] = 0.9
-    assert 0.5 <= await told_s() <= 0.75 + 1e-3, "and never less than half of that"
+    assert 0.6 <= await told_s() <= 1.0 + 1e-3, "and never less than half of that"
     for _ in range(30):  # answers that take a tenth of a second
         copies.go_on.set()
         await settle()
@@ -160,7 +160,7 @@ async def test_who_is_refused_is_told_when_the_first_should_be_answered() -> Non
         now[0] += CALM_S
         await crowd(door, 2)
         now[0] += 0.1
-    assert 0.05 <= await told_s() < 0.1
+    assert 0.06 <= await told_s() < 0.12
     copies.go_on.set()
 
 
