@@ -22,8 +22,8 @@ from jobs.stages import WORK, opened
 from naruto_add import recipe as recipes
 from naruto_add.artifact import Artifact, open_artifact, write_json
 from naruto_add.config import Recipe
-from naruto_add.errors import raise_all
-from naruto_add.models.folder import problems
+from naruto_add.errors import UserError, raise_all
+from naruto_add.models.folder import problems, read_json
 from naruto_add.shipped import ASSETS
 
 if TYPE_CHECKING:
@@ -59,9 +59,7 @@ def main(words: Sequence[str]) -> None:
     asked = tyro.cli(Words, prog="python -m jobs.compare", args=list(words))
     shards, recipe = opened(asked.run, "shards"), configured(asked)
     students, teachers = places(asked.students, "student"), places(asked.teachers, "teacher")
-    raise_all(
-        [*miscounted(asked, students, teachers), *(text for place in students + teachers for text in problems(place))]
-    )
+    raise_all(mistakes(asked, students, teachers))
     names = told_apart(students + teachers)
 
     import torch
@@ -75,9 +73,10 @@ def main(words: Sequence[str]) -> None:
     models += [*((guided, place, asked.teacher_steps) for place in teachers)]
     scores: dict[str, Score] = {}
     for open_painter, place, steps in models:
-        painter = open_painter(names[place], place, examiner)
+        painter = open_painter(place, examiner)
         floors = {} if scores else examiner.floors(painter)
-        scores = {**floors, **scores, **examiner.models([(painter, n) for n in steps])}
+        found = zip(steps, examiner.models([(painter, n) for n in steps]).values(), strict=True)
+        scores = {**floors, **scores, **{f"{names[place]}@{n}": score for n, score in found}}
     report(asked.out, examiner, shards, {row: found.to_json() for row, found in scores.items()})
 
 
@@ -104,12 +103,16 @@ def places(names: Sequence[str], kind: str) -> list[Path]:
     return list(dict.fromkeys(place.resolve() for place in found))
 
 
-def miscounted(asked: Words, students: Sequence[Path], teachers: Sequence[Path]) -> list[str]:
-    """What is wrong with the words."""
+def mistakes(asked: Words, students: Sequence[Path], teachers: Sequence[Path]) -> list[str]:
+    """What is wrong with the words and the folders, as far as their JSON files tell."""
     found = [] if students or teachers else ["Nothing to compare: name --students, --teachers or both."]
     found += [f"{place}: named as a student and as a teacher; name it once." for place in set(students) & set(teachers)]
-    steps = {"--student-steps": asked.student_steps, "--teacher-steps": asked.teacher_steps}
-    return found + [f"{flag} {min(n)}: it takes at least 1." for flag, n in steps.items() if min(n) < 1]
+    for flag, steps in (("--student-steps", asked.student_steps), ("--teacher-steps", asked.teacher_steps)):
+        found += [f"{flag} {n}: it takes at least 1." for n in steps if n < 1]
+    broken = {place: problems(place) for place in dict.fromkeys([*students, *teachers])}
+    found += [text for texts in broken.values() for text in texts]
+    whole = (place for place in students if not broken[place])
+    return found + [text for place in whole for text in unknown_steps(place, asked.student_steps)]
 
 
 def told_apart(places: Sequence[Path]) -> dict[Path, str]:
@@ -121,27 +124,36 @@ def told_apart(places: Sequence[Path]) -> dict[Path, str]:
     raise AssertionError("they are different paths")
 
 
-def few_step(name: str, place: Path, examiner: Examiner) -> Painter:
-    """A student or bundle, ready to draw."""
+def few_step(place: Path, examiner: Examiner) -> Painter:
+    """A student or bundle, ready to draw; under one name for all, or pictures would be drawn again under another."""
     from naruto_add.evaluation.painters import FewStepPainter
     from naruto_add.models.load import load_components
 
-    components = load_components(place)
-    return FewStepPainter(name, components, examiner.easel, timesteps_of(place, components.scheduler_config))
+    return FewStepPainter("student", load_components(place), examiner.easel, timesteps_of(place))
 
 
-def guided(name: str, place: Path, examiner: Examiner) -> Painter:
+def guided(place: Path, examiner: Examiner) -> Painter:
     """A teacher or base, ready to draw with the recipe's guidance."""
     from naruto_add.evaluation.painters import GuidedPainter
     from naruto_add.models.load import load_components
 
-    return GuidedPainter(name, load_components(place), examiner.easel, examiner.recipe.evaluate.guidance_scale)
+    return GuidedPainter("teacher", load_components(place), examiner.easel, examiner.recipe.evaluate.guidance_scale)
 
 
-def timesteps_of(place: Path, scheduler: Mapping[str, Any]) -> tuple[int, ...]:
-    """The timesteps that a student was trained at: as its manifest says, or of a bundle its scheduler."""
+def unknown_steps(place: Path, steps: Sequence[int]) -> list[str]:
+    """What is wrong with a folder as a student that shall draw in so many steps."""
+    try:
+        known = len(timesteps_of(place))
+    except UserError as error:
+        return [str(error)]
+    return [f"--student-steps {n}: {place} knows 1 to {known}." for n in steps if n > known]
+
+
+def timesteps_of(place: Path) -> tuple[int, ...]:
+    """The timesteps that a student was trained at: as its manifest says, or of a bundle its scheduler; UserError."""
+    scheduler = read_json(place / "scheduler" / "scheduler_config.json") or {}
     count = scheduler.get("original_inference_steps")
-    if scheduler["_class_name"] == "LCMScheduler" and count:
+    if scheduler.get("_class_name") == "LCMScheduler" and count:
         return tuple(scheduler["num_train_timesteps"] * (k + 1) // count - 1 for k in range(count))
     return tuple(open_artifact(place, "student").manifest.config["distill"]["student_timesteps"])
 

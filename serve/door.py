@@ -16,7 +16,7 @@ from collections.abc import Callable
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve.errors import FULL, ApiError
+from serve.errors import FULL, RETRY_MS, ApiError
 from serve.limits import after
 from serve.logs import LOGGER
 from serve.metrics import Metrics
@@ -31,6 +31,7 @@ BODY_S = 0.05
 for them."""
 CALM_S = 1.0
 """After so long without a refusal there is no limit."""
+STREAM = b"text/event-stream"
 RECENT = 0.2
 """Weight of the newest answer in what is usual."""
 
@@ -57,6 +58,7 @@ class Door:
         self._most = 0.0
         self._full_at = float("-inf")
         self._usual_s = 1.0
+        self._told_s = 0.0
         self._refused = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,7 +88,7 @@ class Door:
         self._refused += 1
         self._full_at = now = self._clock()
         free_s = min(self._since.values(), default=now) + self._usual_s - now
-        seconds = max(free_s, self._usual_s / 2) * random.uniform(1.2, 2.0)
+        seconds = max(free_s, self._usual_s / 2, self._told_s / 2) * random.uniform(1.2, 2.0)
         text = f"All places are taken. Try again in {seconds:.1f} s."
         await ApiError(429, text, code="queue_full", retry_s=seconds).response()(scope, receive, send)
 
@@ -107,11 +109,14 @@ class Door:
 
     def _learn(self, answer: Message, seconds: float) -> None:
         """From the start of an answer and how long it took."""
-        if FULL in dict(answer.get("headers", ())):
+        headers = dict(answer.get("headers", ()))
+        if FULL in headers:
             self._full_at = self._clock()
             self._most = max(1.0, len(self._since))
+            self._told_s = int(headers.get(RETRY_MS, b"0")) / 1e3
         elif answer["status"] == 200:
-            self._usual_s += RECENT * (seconds - self._usual_s)
+            if not headers.get(b"content-type", b"").startswith(STREAM):  # which begins before anything is drawn
+                self._usual_s += RECENT * (seconds - self._usual_s)
             if self._most:
                 self._most += 1 / self._most
 

@@ -147,7 +147,7 @@ class Engine:
     def _left(self, model: str, present: Iterable[Job]) -> dict[Job, int]:
         """The passes that pictures of this model lack, once the pass at work is made."""
         return {
-            job: job.passes_left - (job in self._passing)
+            job: max(0, job.passes_left - (job in self._passing))
             for job in present
             if job.model == model and not job.future.done()
         }

@@ -29,9 +29,9 @@ def is_ours(compute: ComputeConfig) -> bool:
 
 
 def examined_by_workers(compute: ComputeConfig) -> bool:
-    """Whether workers draw for an evaluation: where they have what this process lacks, GPUs or other machines.
+    """Whether workers draw for an evaluation: where they have GPUs, or a cluster is joined.
 
-    On the processors of one machine they would take what this process uses all of, and half a minute to start.
+    A Ray of our own has the processors that this process uses all of, and takes half a minute to start.
     """
     return compute.launcher == "ray" and (compute.gpus_per_worker > 0 or not is_ours(compute))
 

@@ -74,7 +74,8 @@ def examine_student(
         rooted(recipe), student.resolve(), teacher.resolve(), absolute(base), shards.resolve(), work, out.resolve()
     )
     (work / PROGRESS).unlink(missing_ok=True)
-    call(recipe.compute, examine, job.to_plain(), "evaluate", work, Follower(work / PROGRESS, Metered(console_meter())))
+    follower = Follower(work / PROGRESS, Metered(console_meter()))
+    call(recipe.compute, examine, job.to_plain(), "evaluate", work, pictures_drawn, follower)
 
 
 def rooted(recipe: Recipe) -> Recipe:
@@ -98,7 +99,7 @@ def run(compute: ComputeConfig, worker: Worker, config: dict[str, Any], name: st
     SIGTERM has them finish their step, save and end.
     """
     follower = Follower(work / METRICS, console_sink(name), total)
-    call(compute, worker, config, name, work, follower, stop_file_on_sigterm(work))
+    call(compute, worker, config, name, work, images_saved, follower, stop_file_on_sigterm(work))
 
 
 def call(
@@ -107,13 +108,14 @@ def call(
     config: dict[str, Any],
     name: str,
     work: Path,
+    saved: Callable[[Path], int],
     *around: AbstractContextManager[object],
 ) -> None:
     """Call `worker(config)` in every worker and wait until all have ended.
 
     `worker` must be importable by its path. With `launcher: inline` it is called here. The same call after an
-    interruption resumes. `around` is entered once Ray runs, which sets a signal handler of its own. Raises the
-    UserError or TrainingStopped that a worker raised.
+    interruption resumes; `saved` tells how much need not be done again. `around` is entered once Ray runs, which sets a
+    signal handler of its own. Raises the UserError or TrainingStopped that a worker raised.
     """
     work.mkdir(parents=True, exist_ok=True)
     for leftover in (*work.glob(MISTAKE), work / STOP):
@@ -128,12 +130,17 @@ def call(
     with ExitStack() as stack:
         for each in around:
             stack.enter_context(each)
-        fit_while_it_advances(compute, worker, config, name, work)
+        fit_while_it_advances(compute, worker, config, name, work, saved)
     raise_mistake(work)
 
 
 def fit_while_it_advances(
-    compute: ComputeConfig, worker: Worker, config: dict[str, Any], name: str, work: Path
+    compute: ComputeConfig,
+    worker: Worker,
+    config: dict[str, Any],
+    name: str,
+    work: Path,
+    saved: Callable[[Path], int],
 ) -> None:
     """`fit`, and again as long as each has saved something before it failed.
 
@@ -143,15 +150,13 @@ def fit_while_it_advances(
     from ray.train import TrainingFailedError
 
     while True:
-        before = images_saved(work)
+        before = saved(work)
         try:
             fit(compute, worker, config, name, work)
         except TrainingFailedError:
-            if images_saved(work) <= before:
+            if saved(work) <= before:
                 raise
-            log.warning(
-                "%s lost its workers %d times; it goes on from image %d", name, MAX_FAILURES, images_saved(work)
-            )
+            log.warning("%s lost its workers %d times; it goes on from image %d", name, MAX_FAILURES, saved(work))
         else:
             return
 
@@ -160,6 +165,11 @@ def images_saved(work: Path) -> int:
     """How far the checkpoints are; 0 without any."""
     found = checkpoint.checkpoints(work / "checkpoints")
     return checkpoint.images_of(found[0]) if found else 0
+
+
+def pictures_drawn(work: Path) -> int:
+    """How many batches of an evaluation are on disk."""
+    return sum(1 for _ in (work / "images").rglob("*.safetensors"))
 
 
 def fit(compute: ComputeConfig, worker: Worker, config: dict[str, Any], name: str, work: Path) -> None:

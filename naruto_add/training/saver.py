@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +15,8 @@ from naruto_add.training.guards import TrainingStopped
 from naruto_add.training.player import Player
 from naruto_add.training.state import TrainState
 from naruto_add.training.world import World
+
+log = logging.getLogger(__name__)
 
 
 class Saver:
@@ -34,7 +38,7 @@ class Saver:
         """Copy everything now and write it in the time to come, once the checkpoint before is whole."""
         self.finish()
         made = checkpoint.draft(self._folder, state, players, self._world)
-        self._next = [partial(checkpoint.write, made), partial(checkpoint.commit, made)]
+        self._next = [partial(checkpoint.write, made), partial(checkpoint.commit, replace(made, tensors={}))]
         self._begin()
 
     def advance(self) -> None:
@@ -64,7 +68,16 @@ class Saver:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Finish where all ranks come by: not where one has failed and the others may wait for it elsewhere."""
         try:
-            if kind is None or issubclass(kind, TrainingStopped) or self._world.size == 1:
+            if kind is None or issubclass(kind, TrainingStopped):
                 self.finish()
+            elif self._world.size == 1:
+                self._finish_quietly()
         finally:
             self._thread.shutdown()
+
+    def _finish_quietly(self) -> None:
+        """While another error is on its way, which a failure to write must not hide."""
+        try:
+            self.finish()
+        except Exception:
+            log.warning("The last checkpoint could not be written either.", exc_info=True)

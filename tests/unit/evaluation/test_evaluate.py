@@ -82,7 +82,7 @@ def test_two_workers_share_the_drawing_and_one_reports_the_same(
 ) -> None:
     arguments = (recipe, *(models / name for name in ("student", "teacher", "base")), shards.path, judge)
     spawn = multiprocessing.get_context("spawn")
-    workers = [spawn.Process(target=as_rank, args=(rank, tmp_path, *arguments)) for rank in range(2)]
+    workers = [spawn.Process(target=as_rank, args=(rank, tmp_path, *arguments), daemon=True) for rank in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -42,6 +42,12 @@ def test_a_bundle_scores_as_its_student_and_nothing_is_drawn_twice(tiny_run: Pat
     assert json.loads(out.read_text())["scores"] == {row: scores[row] for row in scores if row != "teacher@2"}
     assert {path: path.stat().st_mtime_ns for path in drawn} == drawn and len(drawn) > 3
 
+    copy = shutil.copytree(tiny_run / "student", tmp_path / "copy" / "student")
+    compare.main([*words, str(copy)])
+    assert set(json.loads(out.read_text())["scores"]) >= {"tiny-student@4", "copy-student@4", "tiny-bundle@1"}
+    found = {path: path.stat().st_mtime_ns for path in (run / ".work" / "compare" / "images").rglob("*.safetensors")}
+    assert found == drawn, "other names, the same pictures"
+
 
 def test_all_mistakes_are_told_before_anything_is_drawn(tiny_run: Path, run: Path, tmp_path: Path) -> None:
     here = str(tiny_run / "student")
@@ -50,8 +56,9 @@ def test_all_mistakes_are_told_before_anything_is_drawn(tiny_run: Path, run: Pat
     assert "named as a student and as a teacher" in str(told.value)
     with pytest.raises(UserError, match=r"(?s)Nothing to compare.*--teacher-steps 0: it takes"):
         compare.main(["--run", str(run), "--teacher-steps", "0"])
-    with pytest.raises(UserError, match="student"):
-        compare.main(["--run", str(run), *FEW, "--students", str(tiny_run / "teacher")])
+    with pytest.raises(UserError, match=r"(?s)2 problems.*is a teacher.*--student-steps 5: .* knows 1 to 4"):
+        steps = ["--student-steps", "5"]
+        compare.main(["--run", str(run), *FEW, *steps, "--students", here, str(tiny_run / "teacher")])
     assert not (run / ".work" / "compare" / "images").exists()
 
 

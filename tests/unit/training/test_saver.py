@@ -97,3 +97,14 @@ def test_what_befalls_the_thread_is_raised_between_steps_and_once(tmp_path: Path
         gate.first.clear()
         saver.save(state_at(8), trained(2).players.values())
     assert checkpoint.checkpoints(tmp_path) == [tmp_path / "images-000000000008"]
+
+
+def test_an_error_of_training_is_not_hidden_by_one_of_writing(
+    tmp_path: Path, gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate.first.append(lambda made: shutil.rmtree(made.partial))
+    with pytest.raises(ZeroDivisionError), Saver(tmp_path, World()) as saver:
+        saver.save(state_at(4), trained(1).players.values())
+        gate.open.set()
+        raise ZeroDivisionError
+    assert "could not be written either" in caplog.text
