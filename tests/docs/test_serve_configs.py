@@ -12,7 +12,7 @@ import tyro
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
-from jobs import bench, generate, serve
+from jobs import bench, compare, generate, serve
 from jobs.ablate import AblateWords
 from jobs.arguments import StageWords, parse_words
 from jobs.tune import TuneWords
@@ -68,8 +68,10 @@ def test_the_readme_s_commands_exist(tmp_path: Path) -> None:
             assert f"\n{verb}:" in (REPOSITORY / "Makefile").read_text(encoding="utf-8")
             continue
         if program == "python":
-            assert words[0] == "jobs.bench"
-            assert bench.chosen(tyro.cli(bench.Words, args=words[1:]).only)
+            if words[0] == "jobs.bench":
+                assert bench.chosen(tyro.cli(bench.Words, args=words[1:]).only)
+            else:
+                assert words[0] == "jobs.compare" and tyro.cli(compare.Words, args=words[1:]).students
             continue
         assert program == "naruto-add"
         if verb == "serve":

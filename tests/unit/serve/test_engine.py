@@ -170,19 +170,23 @@ def test_a_model_at_rest_takes_a_request_for_several(models: dict[str, Model]) -
 
 
 def test_who_is_refused_is_told_when_there_will_be_a_place(models: dict[str, Model]) -> None:
-    engine = Engine(models, max_batch=6, max_waiting=20, observer=Metrics(), max_slowdown=0.5)
-    engine.start()  # nobody may join
-    first, told = Job("teacher", Wish("a", 0, 50, 3.0)), []
-    engine.submit([first])
-    for passes in (50, 10):
-        while first.passes_left > passes:
-            time.sleep(0.001)
+    engine = Engine(models, max_batch=6, max_waiting=20, observer=Metrics(), max_slowdown=0.5)  # nobody may join
+    told: list[float] = []
+
+    def ask(position: int, picture: Pixels) -> None:
+        """While the first is drawn: from the engine's own thread, between two passes."""
         with pytest.raises(ApiError, match="All places") as refused:
             engine.submit([Job("teacher", Wish("b", 0, 50, 3.0))])
+        assert refused.value.retry_s is not None
         told.append(refused.value.retry_s)
-    assert told[0] > 40 * models["teacher"].pace.pass_s(1)
-    assert told[1] < told[0], "it has come nearer"
+
+    engine.start()
+    first = Job("teacher", Wish("a", 0, 50, 3.0), ask, frozenset({2, 40}))
+    engine.submit([first])
+    first.future.result(60)
     engine.stop()
+    assert len(told) == 2 and told[0] > 40 * models["teacher"].pace.pass_s(1)
+    assert told[1] < told[0], "it has come nearer"
 
 
 def test_who_leaves_frees_the_place(engine: Engine) -> None:
