@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from naruto_add.errors import UserError
@@ -152,7 +153,7 @@ def running(name: str, command: Sequence[str]) -> Iterator[Running]:
     """A server, its port as the last word, in a session of its own; raises UserError if it does not start."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, unwound_by_sigterm():
         said, began = Path(folder) / "said", time.perf_counter()
         with said.open("wb") as file:
             words = [sys.executable, *command, str(port)]
@@ -162,6 +163,21 @@ def running(name: str, command: Sequence[str]) -> Iterator[Running]:
             yield Running(port, process, said, time.perf_counter() - began)
         finally:
             end(process)
+
+
+@contextlib.contextmanager
+def unwound_by_sigterm() -> Iterator[None]:
+    """While inside, SIGTERM ends this process as `sys.exit` does, or the servers that it started would outlive it."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        """The signal handler."""
+        sys.exit(128 + number)
+
+    previous = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def wait_for_picture(name: str, port: int, process: subprocess.Popen[bytes], said: Path) -> None:

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,7 @@ from jobs.measuring.bars import judged
 from jobs.measuring.clients import percentile, running
 from jobs.measuring.serving import Figures
 from naruto_add.errors import UserError
+from tests.conftest import REPOSITORY
 
 OVERLOAD = {
     "accepted_p99_over_quiet": 1.9,
@@ -83,3 +88,31 @@ def test_a_server_that_does_not_start_is_told_with_its_last_words() -> None:
         running("broken", words),
     ):
         raise AssertionError("it runs")
+
+
+SERVER = """
+import http.server, sys
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answers).serve_forever()
+"""
+MEASURING = f"""
+import time
+from jobs.measuring.clients import running
+with running("server", ["-c", {SERVER!r}]) as server:
+    print(server.process.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_sigterm_leaves_no_server_behind() -> None:
+    with subprocess.Popen([sys.executable, "-c", MEASURING], stdout=subprocess.PIPE, cwd=REPOSITORY) as measuring:
+        assert measuring.stdout is not None
+        server = int(measuring.stdout.readline())
+        os.kill(server, 0)
+        measuring.terminate()
+        assert measuring.wait(30) == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)
