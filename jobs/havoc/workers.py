@@ -32,6 +32,9 @@ COMPUTE = ComputeConfig(launcher="ray", workers=2, cpus_per_worker=0.5, threads_
 KILLS = train.MAX_FAILURES + 2
 """Of a run: more than Ray is told to bear."""
 PIDS = "pids"
+LINES = (8, 14)
+"""Written by both workers from a recovery to the next kill: time for a checkpoint to become whole, or Ray, which bears
+no more than `MAX_FAILURES` failures without one, gives up."""
 DRIVER_STEPS = 6
 """Lines written by both workers until their driver is killed."""
 POLL_S = 0.05
@@ -119,7 +122,7 @@ class Killer(threading.Thread):
 
     def kill_one(self, chance: Random) -> bool:
         """Wait for some steps, kill, wait for the next step; False if the run ended before."""
-        if not self.waited_for(self.steps() + chance.randrange(2, 8)):
+        if not self.waited_for(self.steps() + chance.randrange(*LINES)):
             return False
         pid = int((self.place / PIDS / str(chance.randrange(COMPUTE.workers))).read_text())
         with suppress(ProcessLookupError):

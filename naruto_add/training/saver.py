@@ -23,8 +23,8 @@ class Saver:
     """Saves one checkpoint at a time; entered around training, whose end or stop waits for the last one.
 
     Writing is in two parts, every rank's tensors and then rank 0's commit. A thread never talks to other ranks: whether
-    all have done the first part is asked in `advance`, between two steps. So all methods are called by all ranks alike.
-    A part that fails is raised by the next of them, on the rank where it failed.
+    all have done the first part is asked in `advance`, between two steps, so all methods are called by all ranks alike;
+    a rank alone goes on at once. A part that fails is raised by the next of them, on the rank where it failed.
     """
 
     def __init__(self, folder: Path, world: World) -> None:
@@ -38,7 +38,8 @@ class Saver:
         """Copy everything now and write it in the time to come, once the checkpoint before is whole."""
         self.finish()
         made = checkpoint.draft(self._folder, state, players, self._world)
-        self._next = [partial(checkpoint.write, made), partial(checkpoint.commit, replace(made, tensors={}))]
+        parts = [partial(checkpoint.write, made), partial(checkpoint.commit, replace(made, tensors={}))]
+        self._next = list(parts) if self._world.size > 1 else [partial(in_turn, parts)]
         self._begin()
 
     def advance(self) -> None:
@@ -81,3 +82,9 @@ class Saver:
             self.finish()
         except Exception:
             log.warning("The last checkpoint could not be written either.", exc_info=True)
+
+
+def in_turn(parts: Iterable[Callable[[], None]]) -> None:
+    """Call one after the other."""
+    for part in parts:
+        part()
