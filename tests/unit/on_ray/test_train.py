@@ -99,8 +99,16 @@ def test_a_run_that_advances_between_its_failures_is_not_given_up(
 
     monkeypatch.setattr(train, "fit", failing)
     with pytest.raises(TrainingFailedError, match="taken away"):
-        train.fit_while_it_advances(INLINE, writing, {}, "name", tmp_path)
+        train.fit_while_it_advances(INLINE, writing, {}, "name", tmp_path, train.images_saved)
     assert seen == saved  # the third has saved nothing new
     monkeypatch.setattr(train, "fit", lambda *_: seen.append(24))
-    train.fit_while_it_advances(INLINE, writing, {}, "name", tmp_path)
+    train.fit_while_it_advances(INLINE, writing, {}, "name", tmp_path, train.images_saved)
     assert seen == [*saved, 24]
+
+
+def test_an_evaluation_advances_by_what_it_draws(tmp_path: Path) -> None:
+    assert train.pictures_drawn(tmp_path) == 0
+    (tmp_path / "images" / "heldout-student-4").mkdir(parents=True)
+    for name in ("00000000-3", "00000003-3"):
+        (tmp_path / "images" / "heldout-student-4" / f"{name}.safetensors").touch()
+    assert train.pictures_drawn(tmp_path) == 2
