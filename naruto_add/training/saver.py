@@ -67,21 +67,14 @@ class Saver:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Finish where all ranks come by: not where one has failed and the others may wait for it elsewhere."""
+        """Finish where all ranks come by. Where one has failed its own part ends, and hides no error by another."""
         try:
             if kind is None or issubclass(kind, TrainingStopped):
                 self.finish()
-            elif self._world.size == 1:
-                self._finish_quietly()
+            elif self._now is not None and (failure := self._now.exception()) is not None:
+                log.warning("The last checkpoint could not be written either.", exc_info=failure)
         finally:
             self._thread.shutdown()
-
-    def _finish_quietly(self) -> None:
-        """While another error is on its way, which a failure to write must not hide."""
-        try:
-            self.finish()
-        except Exception:
-            log.warning("The last checkpoint could not be written either.", exc_info=True)
 
 
 def in_turn(parts: Iterable[Callable[[], None]]) -> None:
